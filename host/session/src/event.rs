@@ -1,0 +1,248 @@
+//! Everything that can happen to a session.
+//!
+//! An event is [durable](Event::is_durable) if it goes into the session's event record, from which a reload folds the state again,
+//! and [public](Event::is_public) if it gets a sequence number and is seen by clients. A delta is public only: the block that completes carries its text.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::block::{Block, BlockUpdate};
+use crate::id::{BlockId, ConversationId, Epoch, MessageId};
+use crate::message::Message;
+use crate::metadata::Metadata;
+use crate::path::RelativePath;
+use crate::record::{FileInfo, Options};
+use crate::time::Timestamp;
+
+/// Something that happened to a session. The JSON form is that of the event record; what clients get is made from it by the API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// A block began.
+    BlockStarted {
+        /// Where it is.
+        conversation: ConversationId,
+        /// The block as it begins.
+        block: Arc<Block>,
+    },
+    /// Text was appended to a block.
+    BlockDelta {
+        /// Where the block is.
+        conversation: ConversationId,
+        /// Which block.
+        block_id: BlockId,
+        /// The text.
+        delta: String,
+    },
+    /// Something else of a block changed.
+    BlockUpdated {
+        /// Where the block is.
+        conversation: ConversationId,
+        /// Which block.
+        block_id: BlockId,
+        /// What changed.
+        update: BlockUpdate,
+    },
+    /// A block will not change any more.
+    BlockCompleted {
+        /// Where it is.
+        conversation: ConversationId,
+        /// The whole block.
+        block: Arc<Block>,
+    },
+    /// A block that had begun was abandoned by the agent, and is no part of the conversation.
+    BlockRemoved {
+        /// Where it was.
+        conversation: ConversationId,
+        /// Which block.
+        block_id: BlockId,
+    },
+    /// A subagent was started.
+    SubagentDiscovered {
+        /// Its conversation.
+        id: ConversationId,
+        /// What kind of subagent it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// A subagent ended.
+    SubagentCompleted {
+        /// Its conversation.
+        id: ConversationId,
+        /// How.
+        status: SubagentStatus,
+    },
+    /// Usage, cost, model or the like have new values.
+    MetadataUpdated {
+        /// Of which conversation.
+        conversation: ConversationId,
+        /// The new values.
+        metadata: Metadata,
+    },
+    /// The session's options have changed.
+    OptionsUpdated {
+        /// All of them.
+        options: Options,
+    },
+    /// A file appeared in the workspace.
+    FileCreated {
+        /// The file.
+        file: FileInfo,
+        /// Its contents, if small enough to be told.
+        #[serde(skip)]
+        content: Option<Bytes>,
+    },
+    /// A file of the workspace has new contents.
+    FileModified {
+        /// The file.
+        file: FileInfo,
+        /// Its contents, if small enough to be told.
+        #[serde(skip)]
+        content: Option<Bytes>,
+    },
+    /// A file of the workspace is gone.
+    FileDeleted {
+        /// The file.
+        path: RelativePath,
+    },
+    /// A message is stored and waits for its turn.
+    MessageAccepted {
+        /// The message.
+        message: Message,
+    },
+    /// A message's turn began.
+    TurnStarted {
+        /// The message.
+        message_id: MessageId,
+    },
+    /// A message's turn ended.
+    TurnEnded {
+        /// The message.
+        message_id: MessageId,
+        /// How.
+        outcome: TurnOutcome,
+    },
+    /// What the session is doing has changed.
+    StatusChanged {
+        /// What it does now.
+        runtime: Runtime,
+    },
+    /// Something failed that no block tells of.
+    Failed {
+        /// For programs: `SANDBOX_FAILED`, `STORE_UNAVAILABLE`, …
+        code: String,
+        /// For people.
+        message: String,
+    },
+}
+
+/// How a subagent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubagentStatus {
+    /// It did what it was asked to do.
+    Completed,
+    /// It failed or was stopped.
+    Failed,
+}
+
+/// How a turn ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnOutcome {
+    /// The agent answered.
+    Completed,
+    /// The user interrupted it.
+    Interrupted,
+    /// It failed; a block or an event says why.
+    Failed,
+}
+
+/// What a session is doing. Not stored: a session that is not loaded does nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Runtime {
+    /// Whether a host has it in memory.
+    pub is_loaded: bool,
+    /// Its sandbox, if there is or was one since it was loaded.
+    pub sandbox: Option<SandboxState>,
+    /// The message whose turn is running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_message_id: Option<MessageId>,
+    /// Messages that wait for their turn.
+    #[serde(default)]
+    pub queued_messages: usize,
+}
+
+/// A session's sandbox, as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SandboxState {
+    /// The provider's id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox_id: Option<String>,
+    /// How it is.
+    pub status: SandboxStatus,
+    /// For people: what is being done, or what went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_message: Option<String>,
+    /// How many sandboxes of this session ended unexpectedly since it was loaded.
+    pub restart_count: u32,
+    /// When it was last known to be well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_health_check: Option<Timestamp>,
+}
+
+/// How a sandbox is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxStatus {
+    /// Being made.
+    Starting,
+    /// The agent in it answers.
+    Ready,
+    /// It is there but does not do what it should.
+    Unhealthy,
+    /// It is gone.
+    Terminated,
+}
+
+impl Event {
+    /// Whether it goes into the event record.
+    pub fn is_durable(&self) -> bool {
+        match self {
+            Self::BlockStarted { .. }
+            | Self::BlockCompleted { .. }
+            | Self::BlockRemoved { .. }
+            | Self::SubagentDiscovered { .. }
+            | Self::SubagentCompleted { .. }
+            | Self::MetadataUpdated { .. }
+            | Self::OptionsUpdated { .. }
+            | Self::FileCreated { .. }
+            | Self::FileModified { .. }
+            | Self::FileDeleted { .. }
+            | Self::MessageAccepted { .. }
+            | Self::TurnStarted { .. }
+            | Self::TurnEnded { .. } => true,
+            Self::BlockDelta { .. } | Self::BlockUpdated { .. } | Self::StatusChanged { .. } | Self::Failed { .. } => false,
+        }
+    }
+
+    /// Whether it gets a sequence number and is seen by clients. What is not is told by the [`Event::StatusChanged`] that follows it.
+    pub fn is_public(&self) -> bool {
+        !matches!(self, Self::MessageAccepted { .. } | Self::TurnStarted { .. } | Self::TurnEnded { .. })
+    }
+}
+
+/// A line of the event record: JSON, ended by a newline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordLine {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// What happened.
+    pub event: Event,
+}

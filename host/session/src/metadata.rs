@@ -1,0 +1,76 @@
+//! What is known about a session besides its blocks: usage, cost, model.
+
+use serde::{Deserialize, Serialize};
+
+/// Tokens, as the model's API counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Read by the model, outside any cache.
+    pub input_tokens: u64,
+    /// Written by the model.
+    pub output_tokens: u64,
+    /// Read by the model from its cache.
+    #[serde(default)]
+    pub cache_read_input_tokens: u64,
+    /// Put into the model's cache.
+    #[serde(default)]
+    pub cache_creation_input_tokens: u64,
+}
+
+impl Usage {
+    /// The sum of both.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cache_read_input_tokens: self.cache_read_input_tokens.saturating_add(other.cache_read_input_tokens),
+            cache_creation_input_tokens: self.cache_creation_input_tokens.saturating_add(other.cache_creation_input_tokens),
+        }
+    }
+}
+
+/// What is known about a conversation. An update carries what changed, in its new value: applying one twice changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// Tokens of all turns so far, subagents included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// US dollars of all turns so far, subagents included, as the agent program estimates them.
+    #[serde(default, rename = "costUSD", skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// The model that answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The tools that the agent has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<String>>,
+    /// A title that the agent gave to the conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Turns so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u64>,
+    /// The agent program's own name for the session, with which it resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_session_id: Option<String>,
+}
+
+impl Metadata {
+    /// Takes over what `update` carries.
+    pub fn merge(&mut self, update: &Self) {
+        fn take<T: Clone>(field: &mut Option<T>, update: &Option<T>) {
+            if update.is_some() {
+                field.clone_from(update);
+            }
+        }
+        take(&mut self.usage, &update.usage);
+        take(&mut self.cost_usd, &update.cost_usd);
+        take(&mut self.model, &update.model);
+        take(&mut self.tools, &update.tools);
+        take(&mut self.title, &update.title);
+        take(&mut self.turns, &update.turns);
+        take(&mut self.agent_session_id, &update.agent_session_id);
+    }
+}

@@ -1,0 +1,6 @@
+//! What the domain needs from outside, as traits.
+
+pub mod agent;
+pub mod environment;
+pub mod sandbox;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Components in the host: engine, cache, instance pools, grants, databases; the Store port over a persistence adapter.

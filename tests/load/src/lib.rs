@@ -1,0 +1,1 @@
+//! The load program: measures the host with an instant agent.
