@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::event::json_weight;
 use crate::id::{BlockId, ConversationId};
 use crate::message::Content;
 use crate::time::{Timestamp, iso};
@@ -205,8 +206,22 @@ impl Block {
         }
     }
 
+    /// About how many bytes of memory its contents hold.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::UserMessage(block) => block.content.weight(),
+            Self::AssistantText(block) => block.content.len(),
+            Self::ToolUse(block) => json_weight(&block.input),
+            Self::ToolResult(block) => json_weight(&block.output),
+            Self::Thinking(block) => block.content.len(),
+            Self::System(block) => block.message.len() + block.metadata.as_ref().map_or(0, json_weight),
+            Self::Subagent(block) => json_weight(&block.input) + block.output.as_ref().map_or(0, String::len),
+            Self::Error(block) => block.message.len(),
+        }
+    }
+
     /// Appends a delta's text. Blocks without growing text ignore it.
-    pub(crate) fn push_text(&mut self, text: &str) {
+    pub fn push_text(&mut self, text: &str) {
         match self {
             Self::AssistantText(block) => block.content.push_str(text),
             Self::Thinking(block) => block.content.push_str(text),
@@ -215,7 +230,7 @@ impl Block {
     }
 
     /// Applies an update. Fields that the block does not have are ignored.
-    pub(crate) fn update(&mut self, update: &BlockUpdate) {
+    pub fn update(&mut self, update: &BlockUpdate) {
         match self {
             Self::ToolUse(block) => {
                 if let Some(input) = &update.input {

@@ -57,6 +57,20 @@ impl Content {
         }
     }
 
+    /// About how many bytes of memory it holds.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Parts(parts) => parts
+                .iter()
+                .map(|part| match part {
+                    Part::Text { text } => text.len(),
+                    Part::Image { source: ImageSource::Base64 { data, .. } } => data.len(),
+                })
+                .sum(),
+        }
+    }
+
     /// All text in it, parts joined by newlines.
     pub fn text(&self) -> String {
         match self {

@@ -224,6 +224,27 @@ pub struct ProfileSummary {
 }
 
 impl Profile {
+    /// A profile that changes nothing of what the agent is by itself.
+    pub fn named(id: ProfileId, name: impl Into<String>) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            description: None,
+            system_prompt: None,
+            agent_md_file: None,
+            tools: None,
+            skills: Vec::new(),
+            subagents: Vec::new(),
+            commands: Vec::new(),
+            bundled_mcps: Vec::new(),
+            external_mcps: Vec::new(),
+            npm_dependencies: Vec::new(),
+            pip_dependencies: Vec::new(),
+            environment_variables: BTreeMap::new(),
+            default_workspace_files: Vec::new(),
+        }
+    }
+
     /// The part that a list shows.
     pub fn summary(&self) -> ProfileSummary {
         ProfileSummary { id: self.id.clone(), name: self.name.clone(), description: self.description.clone() }

@@ -1,1 +1,251 @@
-//! wip
+//! The one writer of a session: writes go to the store in order, one at a time, are tried again while the store is away, and are reported when they are durable.
+//!
+//! It is driven by the session's task, which goes on with other things meanwhile: [`Recorder::progress`] can be dropped at any time without losing a write.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+
+use crate::id::{Epoch, SessionId};
+use crate::path::RelativePath;
+use crate::ports::store::{Error, Store};
+use crate::record::{FileInfo, RecordChanges, StreamName};
+
+/// Appends to one stream that wait together are joined up to this size, so that a fast agent costs few writes and no write is unboundedly large.
+const JOIN_BYTES: usize = 1024 * 1024;
+
+/// The first and the longest pause between tries. The first is about what a restart of a local database's connection takes.
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Something to write.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Bytes at the end of a stream.
+    Append {
+        /// Which stream.
+        stream: StreamName,
+        /// The bytes.
+        data: Bytes,
+    },
+    /// A stream begins anew, with nothing in it.
+    Reset {
+        /// Which stream.
+        stream: StreamName,
+    },
+    /// A file, new or changed.
+    SaveFile {
+        /// The file.
+        file: FileInfo,
+        /// Its contents.
+        content: Bytes,
+    },
+    /// A file is gone.
+    DeleteFile {
+        /// The file.
+        path: RelativePath,
+    },
+    /// The session's row has changed.
+    Update {
+        /// How.
+        changes: RecordChanges,
+    },
+    /// Nothing: tells that all before it is durable.
+    Barrier,
+}
+
+impl Write {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Append { data, .. } => data.len(),
+            Self::SaveFile { content, .. } => content.len(),
+            Self::Reset { .. } | Self::DeleteFile { .. } | Self::Update { .. } | Self::Barrier => 0,
+        }
+    }
+}
+
+/// What came of the writes.
+#[derive(Debug)]
+pub enum Progress<T> {
+    /// These are durable, with the errors of those that the store refused for themselves.
+    Done(Vec<(T, Result<(), Error>)>),
+    /// The store cannot be written now. Tries go on; said once until [`Progress::Done`].
+    Failing(Error),
+    /// Nothing can be written any more: another host has the session, or it was deleted.
+    Fenced(Error),
+}
+
+struct Item<T> {
+    write: Write,
+    tag: Option<T>,
+}
+
+struct InFlight<T> {
+    attempt: BoxFuture<'static, Result<Option<u64>, Error>>,
+    write: Write,
+    tags: Vec<T>,
+}
+
+/// Writes what happens to one session, in order.
+pub struct Recorder<T> {
+    store: Arc<dyn Store>,
+    session: SessionId,
+    epoch: Epoch,
+    lengths: HashMap<StreamName, u64>,
+    waiting: VecDeque<Item<T>>,
+    waiting_bytes: usize,
+    in_flight: Option<InFlight<T>>,
+    retry: Option<ExponentialBackoff>,
+    /// Whether a write with this epoch has succeeded.
+    pub epoch_taken: bool,
+}
+
+impl<T> Recorder<T> {
+    /// A writer under `epoch` that continues streams of the given lengths.
+    pub fn new(store: Arc<dyn Store>, session: SessionId, epoch: Epoch, lengths: HashMap<StreamName, u64>) -> Self {
+        Self {
+            store,
+            session,
+            epoch,
+            lengths,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            in_flight: None,
+            retry: None,
+            epoch_taken: false,
+        }
+    }
+
+    /// Under which epoch it writes.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Puts a write at the end of the queue; `tag` comes back when it is durable.
+    pub fn push(&mut self, write: Write, tag: Option<T>) {
+        self.waiting_bytes += write.weight();
+        self.waiting.push_back(Item { write, tag });
+    }
+
+    /// Whether everything is durable.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && self.waiting.is_empty()
+    }
+
+    /// Whether the store could not be written when it was last tried.
+    pub fn is_failing(&self) -> bool {
+        self.retry.is_some()
+    }
+
+    /// Bytes that are not being written yet.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Waits until something came of the writes; for ever if there are none. Can be dropped at any time.
+    pub async fn progress(&mut self) -> Progress<T> {
+        loop {
+            let mut current = match self.in_flight.take().or_else(|| self.next()) {
+                Some(current) => current,
+                None => return pending().await,
+            };
+            // Put back before waiting, so that nothing is lost when this future is dropped.
+            let attempt = self.in_flight.insert(current);
+            let result = (&mut attempt.attempt).await;
+            let Some(finished) = self.in_flight.take() else { continue };
+            current = finished;
+            match result {
+                Ok(length) => {
+                    self.retry = None;
+                    self.epoch_taken = true;
+                    if let (Some(length), Write::Append { stream, .. } | Write::Reset { stream }) = (length, &current.write) {
+                        self.lengths.insert(stream.clone(), length);
+                    }
+                    return Progress::Done(current.tags.into_iter().map(|tag| (tag, Ok(()))).collect());
+                }
+                Err(error) if error.is_transient() => {
+                    let first = self.retry.is_none();
+                    let pause = self.next_pause();
+                    current.attempt = self.attempt(&current.write, Some(pause));
+                    self.in_flight = Some(current);
+                    if first {
+                        return Progress::Failing(error);
+                    }
+                }
+                Err(error @ (Error::StaleEpoch(_) | Error::NotFound(_) | Error::OffsetMismatch(_))) => return Progress::Fenced(error),
+                // A file or an update that the store will never take must not hold up all that follows it; a gap in a stream must.
+                Err(error) if matches!(current.write, Write::Append { .. } | Write::Reset { .. }) => return Progress::Fenced(error),
+                Err(error) => {
+                    tracing::error!(session = %self.session, %error, "the store refused a write");
+                    return Progress::Done(current.tags.into_iter().map(|tag| (tag, Err(error.clone()))).collect());
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<InFlight<T>> {
+        let first = self.waiting.pop_front()?;
+        self.waiting_bytes -= first.write.weight();
+        let mut tags: Vec<T> = first.tag.into_iter().collect();
+        let write = match first.write {
+            Write::Append { stream, data } => {
+                let data = self.join(&stream, data, &mut tags);
+                Write::Append { stream, data }
+            }
+            other => other,
+        };
+        Some(InFlight { attempt: self.attempt(&write, None), write, tags })
+    }
+
+    /// Joins the appends to the same stream that stand directly behind.
+    fn join(&mut self, stream: &StreamName, data: Bytes, tags: &mut Vec<T>) -> Bytes {
+        let joins = |item: &Item<T>, length: usize| match &item.write {
+            Write::Append { stream: other, data } => other == stream && length + data.len() <= JOIN_BYTES,
+            _ => false,
+        };
+        if !self.waiting.front().is_some_and(|item| joins(item, data.len())) {
+            return data;
+        }
+        let mut joined = BytesMut::from(data);
+        while let Some(item) = self.waiting.pop_front_if(|item| joins(item, joined.len())) {
+            self.waiting_bytes -= item.write.weight();
+            if let Write::Append { data, .. } = item.write {
+                joined.extend_from_slice(&data);
+            }
+            tags.extend(item.tag);
+        }
+        joined.freeze()
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        let (first, longest) = RETRY_PAUSE;
+        let builder = || ExponentialBuilder::new().with_min_delay(first).with_max_delay(longest).without_max_times().with_jitter().build();
+        self.retry.get_or_insert_with(builder).next().unwrap_or(longest)
+    }
+
+    /// One try, after a pause. Gives the stream's length where there is one.
+    fn attempt(&self, write: &Write, pause: Option<Duration>) -> BoxFuture<'static, Result<Option<u64>, Error>> {
+        let (store, session, epoch, write) = (Arc::clone(&self.store), self.session.clone(), self.epoch, write.clone());
+        let offset = match &write {
+            Write::Append { stream, .. } => self.lengths.get(stream).copied().unwrap_or(0),
+            _ => 0,
+        };
+        Box::pin(async move {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+            match write {
+                Write::Append { stream, data } => store.append(epoch, &session, &stream, offset, data).await.map(Some),
+                Write::Reset { stream } => store.replace(epoch, &session, &stream, Bytes::new()).await.map(Some),
+                Write::SaveFile { file, content } => store.save_file(epoch, &session, &file, content).await.map(|()| None),
+                Write::DeleteFile { path } => store.delete_file(epoch, &session, &path).await.map(|()| None),
+                Write::Update { changes } => store.update_session(epoch, &session, &changes).await.map(|()| None),
+                Write::Barrier => Ok(None),
+            }
+        })
+    }
+}

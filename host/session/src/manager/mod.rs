@@ -1,0 +1,505 @@
+//! All sessions of a host: creating, finding, loading, listing, shutting down.
+//!
+//! A session is loaded when something is to happen to it, by whoever comes first; all others wait for the same loading. Reading one that is not loaded reads the
+//! store and loads nothing.
+
+mod error;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::sync::{OnceCell, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::error::Error;
+use crate::event::Runtime;
+use crate::id::{Epoch, MessageId, ProfileId, Sequence, SessionId};
+use crate::log::{self, Subscription};
+use crate::message::Content;
+use crate::path::RelativePath;
+use crate::ports::agent::Architecture;
+use crate::ports::environment::Environment;
+use crate::ports::sandbox::Provider;
+use crate::ports::store::{self, Store};
+use crate::profile::{Profile, ProfileSummary};
+use crate::record::{Options, SessionRecord};
+use crate::run;
+use crate::state::View;
+use crate::task::{self, Command, Context, Handle, Reply};
+
+/// How sessions behave, and their bounds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// After this long without a turn, a message or a subscriber a session leaves memory, and its sandbox ends.
+    pub idle_timeout: Duration,
+    /// How often transcripts are stored in the middle of a turn. They always are at its end.
+    pub sync_interval: Duration,
+    /// How long running turns may go on when the host is about to end.
+    pub shutdown_grace: Duration,
+    /// How long a request waits for the store or for a session that is being unloaded.
+    pub request_timeout: Duration,
+    /// Messages of one session that may wait for their turn. More is a client that does not listen.
+    pub queue: usize,
+    /// The largest message in bytes. Images come in base64, and the model's API takes 5 MB of one.
+    pub message_bytes: usize,
+    /// The largest options in bytes: they are part of every listing.
+    pub options_bytes: usize,
+    /// Sessions in memory at once.
+    pub sessions: usize,
+    /// Files of one workspace that are kept. A workspace with more is a build directory that should be ignored.
+    pub files: usize,
+    /// The largest file whose contents are told to subscribers, in bytes.
+    pub inline_file_bytes: usize,
+    /// What a session keeps for clients that come back.
+    pub log: log::Limits,
+    /// Bounds of the agent and its sandbox.
+    pub run: run::Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(15 * 60),
+            sync_interval: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            queue: 100,
+            message_bytes: 8 * 1024 * 1024,
+            options_bytes: 64 * 1024,
+            sessions: 10_000,
+            files: 10_000,
+            inline_file_bytes: 64 * 1024,
+            log: log::Limits::default(),
+            run: run::Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn check_options(&self, options: &Options) -> Result<(), Error> {
+        let size = serde_json::to_vec(options).map_or(usize::MAX, |json| json.len());
+        let limit = self.options_bytes;
+        if size > limit { Err(Error::TooLarge { what: "the session's options", size, limit }) } else { Ok(()) }
+    }
+}
+
+/// A session to create.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// Its id, if the client chooses it.
+    pub id: Option<SessionId>,
+    /// Its agent profile.
+    pub profile: ProfileId,
+    /// Its architecture's name.
+    pub architecture: String,
+    /// A name for people.
+    pub name: Option<String>,
+    /// Its options.
+    pub options: Options,
+}
+
+/// A session that was created, now or before.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// Its row.
+    pub record: SessionRecord,
+    /// What it is doing.
+    pub runtime: Runtime,
+    /// Whether it did not exist before.
+    pub is_new: bool,
+}
+
+/// A session as a list shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Its row.
+    pub record: SessionRecord,
+    /// What it is doing.
+    pub runtime: Runtime,
+}
+
+/// A page of sessions, newest first.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The sessions.
+    pub sessions: Vec<Listed>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// What changed in the list of sessions.
+#[derive(Clone, Debug)]
+pub enum ListChange {
+    /// A session was created, or does something else than before.
+    Updated(Arc<Listed>),
+    /// A session was deleted.
+    Deleted(SessionId),
+}
+
+/// A subscription, and what it continues.
+#[derive(Debug)]
+pub enum Subscribed {
+    /// Start from this picture; the subscription continues exactly after [`View::sequence`].
+    Snapshot {
+        /// The session as it is now.
+        view: Box<View>,
+        /// What follows.
+        subscription: Subscription,
+        /// Whether the client asked to continue where that is not possible any more.
+        resync: bool,
+    },
+    /// The subscription continues exactly after the number that the client named.
+    Continued(Subscription),
+}
+
+/// List changes that may wait for a slow listener, which is told when it misses one.
+const LIST_CHANGES: usize = 1024;
+
+/// How often a request tries again when its session is unloaded under it, which normally happens once.
+const TRIES: usize = 4;
+
+/// A session that is loaded or being loaded.
+type Slot = Arc<OnceCell<Handle>>;
+
+/// The last one to let go of a slot into which no session was loaded takes it away, be it that the loading failed or that nobody waits for it any more: not
+/// earlier, for another may be about to load into the same slot.
+struct SlotGuard<'a> {
+    sessions: &'a DashMap<SessionId, Slot>,
+    id: &'a SessionId,
+}
+
+impl Drop for SlotGuard<'_> {
+    fn drop(&mut self) {
+        self.sessions.remove_if(self.id, |_, slot| !slot.initialized() && Arc::strong_count(slot) == 1);
+    }
+}
+
+/// All sessions of a host.
+pub struct Manager {
+    context: Arc<Context>,
+    sessions: Arc<DashMap<SessionId, Slot>>,
+    tasks: TaskTracker,
+}
+
+impl Manager {
+    /// A manager without sessions.
+    pub fn new(
+        store: Arc<dyn Store>,
+        provider: Arc<dyn Provider>,
+        architectures: impl IntoIterator<Item = Arc<dyn Architecture>>,
+        environment: Arc<dyn Environment>,
+        settings: Settings,
+    ) -> Arc<Self> {
+        let architectures: BTreeMap<_, _> = architectures.into_iter().map(|architecture| (architecture.name(), architecture)).collect();
+        let (changes, _) = broadcast::channel(LIST_CHANGES);
+        let shutdown = CancellationToken::new();
+        let context = Arc::new(Context { store, provider, architectures, environment, settings, changes, shutdown });
+        Arc::new(Self { context, sessions: Arc::new(DashMap::new()), tasks: TaskTracker::new() })
+    }
+
+    /// Creates a session. One of the same id and content is given back as it is.
+    ///
+    /// # Errors
+    /// If the profile or the architecture does not exist, the options do not fit, or the id is taken by another session.
+    pub async fn create(&self, request: Create) -> Result<Created, Error> {
+        self.check_open()?;
+        let architecture = self.architecture(&request.architecture)?;
+        self.context.settings.check_options(&request.options)?;
+        architecture.check_options(&request.options).map_err(|error| Error::Invalid(error.to_string()))?;
+        self.load_profile(&request.profile).await?;
+        let environment = &self.context.environment;
+        let now = environment.now();
+        let record = SessionRecord {
+            id: request.id.unwrap_or_else(|| environment.uuid().into()),
+            created_at: now,
+            last_activity: now,
+            profile: request.profile,
+            architecture: request.architecture,
+            name: request.name,
+            options: request.options,
+        };
+        match self.context.store.create_session(Epoch::FIRST, &record).await {
+            Ok(()) => {
+                let listed = Listed { record, runtime: Runtime::default() };
+                drop(self.context.changes.send(ListChange::Updated(Arc::new(listed.clone()))));
+                Ok(Created { record: listed.record, runtime: listed.runtime, is_new: true })
+            }
+            Err(store::Error::AlreadyExists(_)) => self.created_before(record).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn created_before(&self, asked: SessionRecord) -> Result<Created, Error> {
+        let there = self.context.store.load_session(&asked.id).await?.ok_or_else(|| Error::SessionNotFound(asked.id.clone()))?.record;
+        let is_same = there.profile == asked.profile
+            && there.architecture == asked.architecture
+            && there.name == asked.name
+            && there.options == asked.options;
+        if !is_same {
+            return Err(Error::SessionConflict(asked.id));
+        }
+        let runtime = self.runtime(&there.id);
+        Ok(Created { record: there, runtime, is_new: false })
+    }
+
+    /// A page of sessions, newest first; `limit` is moved into 1 to 1000.
+    ///
+    /// # Errors
+    /// Those of the store; a cursor that it did not give is `Invalid`.
+    pub async fn list(&self, cursor: Option<&str>, limit: u32) -> Result<Listing, Error> {
+        let page = self.context.store.list_sessions(cursor, limit.clamp(1, 1000)).await?;
+        let sessions = page.sessions.into_iter().map(|record| Listed { runtime: self.runtime(&record.id), record }).collect();
+        Ok(Listing { sessions, next: page.next })
+    }
+
+    /// A session as it is now. One that is not loaded is read from the store.
+    ///
+    /// # Errors
+    /// If there is no such session, or the store fails.
+    pub async fn get(&self, id: &SessionId) -> Result<View, Error> {
+        if let Some(handle) = self.loaded(id)
+            && let Ok(view) = handle.ask(|reply| Command::View { reply }).await
+        {
+            return view;
+        }
+        let loaded = task::load(self.context.store.as_ref(), id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
+        Ok(loaded.state.view(Sequence::before(loaded.epoch.next())))
+    }
+
+    /// Gives a session a message, whose turn comes when those before it have ended. It is stored when this returns. A message of an id that the session knows is not sent again.
+    ///
+    /// # Errors
+    /// If the message is empty or too large, too many wait already, or the store does not take it. After a `Store` error that is worth another try
+    /// the message may have been taken nevertheless: trying again with the same id is safe.
+    pub async fn send_message(&self, id: &SessionId, message_id: Option<MessageId>, content: Content) -> Result<MessageId, Error> {
+        if content.is_empty() {
+            return Err(Error::Invalid("the message is empty".to_owned()));
+        }
+        let (size, limit) = (content.weight(), self.context.settings.message_bytes);
+        if size > limit {
+            return Err(Error::TooLarge { what: "the message", size, limit });
+        }
+        let message_id = message_id.unwrap_or_else(|| self.context.environment.uuid().into());
+        self.ask(id, |reply| Command::Message { id: message_id.clone(), content: content.clone(), reply }).await
+    }
+
+    /// Ends the running turn of a session; whether there was one. Messages that wait are kept.
+    ///
+    /// # Errors
+    /// If there is no such session, or the store fails.
+    pub async fn interrupt(&self, id: &SessionId) -> Result<bool, Error> {
+        match self.loaded(id) {
+            Some(_) => self.ask(id, |reply| Command::Interrupt { reply }).await,
+            None => self.check_exists(id).await.map(|()| false),
+        }
+    }
+
+    /// Ends a session's turn and sandbox, stores everything and takes it out of memory.
+    ///
+    /// # Errors
+    /// If there is no such session, or the store fails.
+    pub async fn unload(&self, id: &SessionId) -> Result<(), Error> {
+        self.check_exists(id).await?;
+        self.ask_to_leave(id, |reply| Command::Unload { reply }).await.unwrap_or(Ok(()))
+    }
+
+    /// Stores everything of a session that is not stored yet.
+    ///
+    /// # Errors
+    /// If there is no such session, or the store fails.
+    pub async fn sync(&self, id: &SessionId) -> Result<(), Error> {
+        match self.loaded(id) {
+            Some(_) => self.ask(id, |reply| Command::Sync { reply }).await,
+            None => self.check_exists(id).await,
+        }
+    }
+
+    /// Changes a session's options by a JSON merge patch (`null` removes), and gives all of them. What the agent can take over while it runs it does; the
+    /// rest is in force when it starts the next time.
+    ///
+    /// # Errors
+    /// If the architecture does not know an option or its value, or the store fails.
+    pub async fn update_options(&self, id: &SessionId, patch: Options) -> Result<Options, Error> {
+        self.ask(id, |reply| Command::UpdateOptions { patch: patch.clone(), reply }).await
+    }
+
+    /// Ends a session's sandbox and removes everything that is stored of it.
+    ///
+    /// # Errors
+    /// If there is no such session, or the store fails; then the session is still there.
+    pub async fn delete(&self, id: &SessionId) -> Result<(), Error> {
+        if let Some(result) = self.ask_to_leave(id, |reply| Command::Delete { reply }).await {
+            return result;
+        }
+        let store = &self.context.store;
+        let snapshot = store.load_session(id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
+        store.delete_session(snapshot.epoch.next(), id).await?;
+        drop(self.context.changes.send(ListChange::Deleted(id.clone())));
+        Ok(())
+    }
+
+    /// Follows a session, from where it is now or from where the client was.
+    ///
+    /// # Errors
+    /// If there is no such session, or the store fails.
+    pub async fn subscribe(&self, id: &SessionId, since: Option<Sequence>) -> Result<Subscribed, Error> {
+        self.ask(id, |reply| Command::Subscribe { since, reply }).await
+    }
+
+    /// The stored contents of a workspace file.
+    ///
+    /// # Errors
+    /// If there is no such session or file, or the store fails.
+    pub async fn read_file(&self, id: &SessionId, path: &RelativePath) -> Result<Vec<u8>, Error> {
+        match store::read_file(self.context.store.as_ref(), id, path).await {
+            Ok(content) => Ok(content),
+            Err(store::Error::NotFound(_)) => Err(Error::FileNotFound(path.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All profiles, sorted by id.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn list_profiles(&self) -> Result<Vec<ProfileSummary>, Error> {
+        Ok(self.context.store.list_profiles().await?)
+    }
+
+    /// A profile.
+    ///
+    /// # Errors
+    /// If there is no such profile, or the store fails.
+    pub async fn load_profile(&self, id: &ProfileId) -> Result<Profile, Error> {
+        self.context.store.load_profile(id).await?.ok_or_else(|| Error::ProfileNotFound(id.clone()))
+    }
+
+    /// Adds or replaces a profile. Sandboxes that run already keep the old one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn save_profile(&self, profile: &Profile) -> Result<(), Error> {
+        Ok(self.context.store.save_profile(profile).await?)
+    }
+
+    /// Removes a profile. Its sessions stay, and cannot start a sandbox until there is one of that id again.
+    ///
+    /// # Errors
+    /// If there is no such profile, or the store fails.
+    pub async fn delete_profile(&self, id: &ProfileId) -> Result<(), Error> {
+        self.load_profile(id).await?;
+        Ok(self.context.store.delete_profile(id).await?)
+    }
+
+    /// Whether the host can do its work.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub async fn health(&self) -> Result<(), Error> {
+        self.check_open()?;
+        Ok(self.context.store.health().await?)
+    }
+
+    /// What changes in the list of sessions from now on.
+    pub fn watch_list(&self) -> broadcast::Receiver<ListChange> {
+        self.context.changes.subscribe()
+    }
+
+    /// Lets running turns end for a while, stores everything, ends all sandboxes, and then returns. Nothing can be begun any more.
+    pub async fn shutdown(&self) {
+        self.context.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn architecture(&self, name: &str) -> Result<&Arc<dyn Architecture>, Error> {
+        let architectures = &self.context.architectures;
+        architectures.get(name).ok_or_else(|| Error::UnknownArchitecture {
+            name: name.chars().take(100).collect(),
+            known: architectures.keys().copied().collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.context.shutdown.is_cancelled() { Err(Error::ShuttingDown) } else { Ok(()) }
+    }
+
+    async fn check_exists(&self, id: &SessionId) -> Result<(), Error> {
+        match self.context.store.load_session(id).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::SessionNotFound(id.clone())),
+        }
+    }
+
+    fn loaded(&self, id: &SessionId) -> Option<Handle> {
+        self.sessions.get(id).and_then(|slot| slot.get().cloned())
+    }
+
+    fn runtime(&self, id: &SessionId) -> Runtime {
+        self.loaded(id).map_or_else(Runtime::default, |handle| handle.listed().runtime.clone())
+    }
+
+    /// Loads the session if need be and asks it; again if it was unloaded under the question.
+    async fn ask<T>(&self, id: &SessionId, command: impl Fn(Reply<T>) -> Command) -> Result<T, Error> {
+        let asking = async {
+            for _ in 0..TRIES {
+                let handle = self.handle(id).await?;
+                match handle.ask(&command).await {
+                    Ok(answer) => return answer,
+                    Err(task::Unloading) => handle.ended().await,
+                }
+            }
+            Err(Error::Busy(id.clone()))
+        };
+        match tokio::time::timeout(self.context.settings.request_timeout, asking).await {
+            Ok(answer) => answer,
+            Err(_) => Err(store::Error::Unavailable(format!("session {id} could not be read or written in time")).into()),
+        }
+    }
+
+    /// Asks a loaded session to leave memory and waits until it has; `None` if it is not loaded.
+    async fn ask_to_leave(&self, id: &SessionId, command: impl FnOnce(Reply<()>) -> Command) -> Option<Result<(), Error>> {
+        let handle = self.loaded(id)?;
+        let answer = handle.ask(command).await;
+        match answer {
+            Ok(Ok(())) => {
+                handle.ended().await;
+                Some(Ok(()))
+            }
+            Ok(Err(error)) => Some(Err(error)),
+            Err(task::Unloading) => {
+                handle.ended().await;
+                None
+            }
+        }
+    }
+
+    async fn handle(&self, id: &SessionId) -> Result<Handle, Error> {
+        self.check_open()?;
+        if let Some(handle) = self.loaded(id) {
+            return Ok(handle);
+        }
+        let limit = self.context.settings.sessions;
+        if self.sessions.len() >= limit {
+            return Err(Error::TooManySessions(limit));
+        }
+        // Declared before the slot, so that it looks after this one has let go.
+        let _guard = SlotGuard { sessions: &self.sessions, id };
+        let slot = Arc::clone(&self.sessions.entry(id.clone()).or_default());
+        slot.get_or_try_init(|| self.load(id, &slot)).await.cloned()
+    }
+
+    async fn load(&self, id: &SessionId, slot: &Slot) -> Result<Handle, Error> {
+        let loaded = task::load(self.context.store.as_ref(), id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
+        let (sessions, slot, session) = (Arc::clone(&self.sessions), Arc::downgrade(slot), id.clone());
+        let on_end = move || {
+            sessions.remove_if(&session, |_, there| std::ptr::eq(Arc::as_ptr(there), slot.as_ptr()));
+        };
+        let (handle, task) = task::spawn(Arc::clone(&self.context), loaded, on_end);
+        self.tasks.spawn(task);
+        Ok(handle)
+    }
+}

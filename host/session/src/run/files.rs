@@ -1,0 +1,57 @@
+//! Looking at workspace files.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use super::{RunEvent, SeenContent, SeenFile, send};
+use crate::path::RelativePath;
+use crate::ports::sandbox::{Content, Error, Sandbox};
+
+/// Above this size a file is hashed on a thread for blocking work. Hashing that much takes about as long as the way there and back.
+const INLINE_HASH_BYTES: usize = 64 * 1024;
+
+/// Reads the files and tells the session how they are, one by one, so that no more than a few are held at once.
+pub(super) async fn report(
+    sandbox: &dyn Sandbox,
+    paths: Vec<RelativePath>,
+    limit: u64,
+    events: &mpsc::Sender<RunEvent>,
+) -> Result<(), Error> {
+    for path in paths {
+        let content = match sandbox.read(&path, limit).await? {
+            Content::Absent => SeenContent::Absent,
+            Content::TooLarge { size } => SeenContent::TooLarge { size },
+            Content::Bytes(bytes) => {
+                let sha256 = hash(&bytes).await;
+                SeenContent::Bytes { bytes, sha256 }
+            }
+        };
+        send(events, RunEvent::File(SeenFile { path, content })).await;
+    }
+    Ok(())
+}
+
+/// SHA-256 as 64 lower-case hexadecimal digits.
+async fn hash(bytes: &Bytes) -> String {
+    if bytes.len() <= INLINE_HASH_BYTES {
+        return hex_digest(bytes);
+    }
+    let shared = bytes.clone();
+    match tokio::task::spawn_blocking(move || hex_digest(&shared)).await {
+        Ok(digest) => digest,
+        // The runtime is shutting down and takes no more blocking work.
+        Err(_) => hex_digest(bytes),
+    }
+}
+
+fn hex_digest(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let digest = Sha256::digest(bytes);
+    let mut text = String::with_capacity(2 * digest.len());
+    for byte in digest {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

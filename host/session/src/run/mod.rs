@@ -1,0 +1,228 @@
+//! One sandbox with one agent process in it, from its making to its end.
+//!
+//! It is a task of its own, so that an agent that prints without pause, a file that is read or a sandbox that takes a minute to come up never
+//! delays the session. The session tells it what to do through [`Run`] and gets back [`RunEvent`]s, bounded: an agent is read no faster than its session keeps up.
+
+mod files;
+mod lines;
+mod pump;
+mod start;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::event::TurnOutcome;
+use crate::id::{Epoch, ProfileId, SessionId};
+use crate::message::Message;
+use crate::path::RelativePath;
+use crate::ports::agent::{Architecture, Output};
+use crate::ports::environment::Environment;
+use crate::ports::sandbox::Provider;
+use crate::ports::store::Store;
+use crate::record::{FileInfo, Options, StreamName};
+use crate::task::Reply;
+
+/// Bounds of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest line that an agent may print, in bytes; a longer one is dropped. Claude prints whole files and images as one line,
+    /// and 16 MB have been seen.
+    pub line_bytes: usize,
+    /// The largest workspace file whose contents are kept, in bytes.
+    pub file_bytes: u64,
+    /// How long the sandbox and the agent may take until the agent answers.
+    pub start_timeout: Duration,
+    /// How long an agent may take to end a turn that was interrupted, before it is ended itself. Claude takes 20 ms.
+    pub interrupt_grace: Duration,
+    /// How long an idle agent may take to end by itself when it is told to. Claude takes 80 ms.
+    pub stop_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line_bytes: 32 * 1024 * 1024,
+            file_bytes: 10 * 1024 * 1024,
+            start_timeout: Duration::from_secs(60),
+            interrupt_grace: Duration::from_secs(10),
+            stop_grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a run is made from.
+pub(crate) struct Plan {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) architecture: Arc<dyn Architecture>,
+    pub(crate) environment: Arc<dyn Environment>,
+    pub(crate) session: SessionId,
+    pub(crate) epoch: Epoch,
+    pub(crate) profile: ProfileId,
+    pub(crate) options: Options,
+    pub(crate) agent_session_id: Option<String>,
+    /// The workspace as it is stored.
+    pub(crate) files: Vec<FileInfo>,
+    /// The transcripts that are stored.
+    pub(crate) transcripts: Vec<StreamName>,
+    /// Whether the session has never run: only then the profile's default files are laid down.
+    pub(crate) is_first: bool,
+    pub(crate) limits: Limits,
+}
+
+/// What the session tells a run.
+#[derive(Debug)]
+pub(crate) enum RunCommand {
+    /// A turn begins. Only after [`RunEvent::Ready`], one at a time.
+    Message(Message),
+    /// The running turn is to end.
+    Interrupt,
+    /// The session's options have changed.
+    Options(Options),
+    /// Look for changed files now, and say [`RunEvent::Flushed`] after them.
+    Flush(Reply<()>),
+    /// End the agent and the sandbox.
+    Stop {
+        /// How long the agent may take to end by itself.
+        grace: Duration,
+    },
+}
+
+/// What a run tells the session.
+#[derive(Debug)]
+pub(crate) enum RunEvent {
+    /// What is being done to start, for people.
+    Progress(String),
+    /// The sandbox is there.
+    Started {
+        /// The provider's id of it.
+        sandbox_id: String,
+    },
+    /// The agent takes messages.
+    Ready,
+    /// What the agent did: neither [`Output::Stdin`], [`Output::Ready`] nor [`Output::TurnEnded`].
+    Outputs(Vec<Output>),
+    /// A workspace file, as it is now.
+    File(SeenFile),
+    /// The turn is over; all outputs and files of it came before.
+    TurnEnded(TurnOutcome),
+    /// All files that had changed before [`RunCommand::Flush`] came before this.
+    Flushed(Reply<()>),
+    /// The run is over and its sandbox is gone. Nothing comes after it.
+    Ended(End),
+}
+
+/// A workspace file as it was seen.
+#[derive(Debug)]
+pub(crate) struct SeenFile {
+    pub(crate) path: RelativePath,
+    pub(crate) content: SeenContent,
+}
+
+/// What was seen of a file.
+#[derive(Debug)]
+pub(crate) enum SeenContent {
+    Absent,
+    Bytes { bytes: Bytes, sha256: String },
+    TooLarge { size: u64 },
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// As it was told to.
+    Stopped,
+    /// By itself, or it never came up.
+    Failed {
+        /// For programs.
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+}
+
+/// The session's end of a run. Dropping it ends the run at once.
+pub(crate) struct Run {
+    commands: mpsc::Sender<RunCommand>,
+    events: mpsc::Receiver<RunEvent>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// Commands that may wait: a message, an interrupt, options, a flush and a stop at once, several times over.
+const COMMANDS: usize = 32;
+
+/// Events that may wait. Each holds one file or the outputs of one batch of lines.
+const EVENTS: usize = 8;
+
+impl Run {
+    /// Begins a run.
+    pub(crate) fn start(plan: Plan) -> Self {
+        let (commands, command_receiver) = mpsc::channel(COMMANDS);
+        let (event_sender, events) = mpsc::channel(EVENTS);
+        let task = tokio::spawn(run(plan, command_receiver, event_sender));
+        Self { commands, events, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Tells the run something; `false` if it has ended or was told so much already that it does not keep up.
+    pub(crate) fn tell(&self, command: RunCommand) -> bool {
+        self.commands.try_send(command).is_ok()
+    }
+
+    /// The next event; `None` after [`RunEvent::Ended`]. Can be dropped at any time.
+    pub(crate) async fn next(&mut self) -> Option<RunEvent> {
+        self.events.recv().await
+    }
+}
+
+async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc::Sender<RunEvent>) {
+    let limits = plan.limits;
+    let started = tokio::select! {
+        started = tokio::time::timeout(limits.start_timeout, start::start(plan, &events)) => started,
+        () = stopped(&mut commands) => {
+            send(&events, RunEvent::Ended(End::Stopped)).await;
+            return;
+        }
+    };
+    let end = match started {
+        Ok(Ok(started)) => {
+            let sandbox = Arc::clone(&started.sandbox);
+            let end = pump::pump(started, limits, &mut commands, &events).await;
+            if let Err(error) = sandbox.terminate().await {
+                tracing::warn!(sandbox = sandbox.id(), %error, "the sandbox could not be ended");
+            }
+            end
+        }
+        Ok(Err(failed)) => failed,
+        Err(_elapsed) => End::Failed {
+            code: "SANDBOX_FAILED",
+            message: format!("failed to start the sandbox within {} s", limits.start_timeout.as_secs()),
+        },
+    };
+    send(&events, RunEvent::Ended(end)).await;
+}
+
+/// Waits for the word to stop, while there is nothing yet that could take other commands.
+async fn stopped(commands: &mut mpsc::Receiver<RunCommand>) {
+    while let Some(command) = commands.recv().await {
+        match command {
+            RunCommand::Stop { .. } => return,
+            // Nothing has changed yet that is not stored.
+            RunCommand::Flush(reply) => drop(reply.send(Ok(()))),
+            // Messages and interrupts come when the agent is ready. The agent may miss options of this moment until it starts again.
+            RunCommand::Options(_) | RunCommand::Message(_) | RunCommand::Interrupt => {}
+        }
+    }
+}
+
+/// Tells the session. If it is gone, this task is about to be aborted.
+async fn send(events: &mpsc::Sender<RunEvent>, event: RunEvent) {
+    drop(events.send(event).await);
+}
+
+/// Transcripts by stream, whole.
+type Transcripts = BTreeMap<StreamName, Bytes>;

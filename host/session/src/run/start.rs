@@ -1,0 +1,120 @@
+//! Making a sandbox and starting the agent in it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{End, Plan, RunEvent, Transcripts, files, send};
+use crate::path::RelativePath;
+use crate::ports::agent::{Driver, LaunchContext};
+use crate::ports::sandbox::{self, File, Process, Root, Sandbox, Spec};
+use crate::ports::store;
+use crate::profile::Profile;
+
+/// A sandbox with the agent's process in it.
+pub(super) struct Started {
+    pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) process: Process,
+    pub(super) driver: Box<dyn Driver>,
+}
+
+/// Makes the sandbox, lays everything down in one go and starts the agent.
+pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result<Started, End> {
+    let profile = load_profile(&plan).await?;
+    let transcripts = restore_transcripts(&plan).await?;
+    let mut files = restore_workspace(&plan).await?;
+
+    let progress = |text: &str| {
+        // What is told to people on the way may be left out when the session does not keep up.
+        drop(events.try_send(RunEvent::Progress(text.to_owned())));
+    };
+    let spec = Spec {
+        session: plan.session.clone(),
+        epoch: plan.epoch,
+        npm_packages: packages(&profile.npm_dependencies, profile.skills.iter().map(|skill| &skill.npm_dependencies)),
+        pip_packages: packages(&profile.pip_dependencies, profile.skills.iter().map(|skill| &skill.pip_dependencies)),
+    };
+    let sandbox: Arc<dyn Sandbox> = Arc::from(plan.provider.start(spec, &progress).await.map_err(sandbox_failed)?);
+    send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
+
+    let launch = plan
+        .architecture
+        .launch(LaunchContext {
+            profile: &profile,
+            options: &plan.options,
+            layout: sandbox.layout(),
+            agent_session_id: plan.agent_session_id.as_deref(),
+            transcripts: &transcripts,
+            environment: Arc::clone(&plan.environment),
+        })
+        .map_err(|error| End::Failed { code: "AGENT_FAILED", message: format!("failed to start the agent: {error}") })?;
+
+    let stored: HashSet<RelativePath> = files.iter().map(|file| file.path.clone()).collect();
+    let mut new_files = Vec::new();
+    for file in launch.files {
+        let is_default = file.root == Root::Workspace;
+        if is_default && (!plan.is_first || stored.contains(&file.path)) {
+            continue;
+        }
+        if is_default {
+            new_files.push(file.path.clone());
+        }
+        files.push(file);
+    }
+    sandbox.write(files).await.map_err(sandbox_failed)?;
+    files::report(sandbox.as_ref(), new_files, plan.limits.file_bytes, events).await.map_err(sandbox_failed)?;
+    let process = sandbox.spawn(launch.command).await.map_err(sandbox_failed)?;
+    Ok(Started { sandbox, process, driver: launch.driver })
+}
+
+fn sandbox_failed(error: sandbox::Error) -> End {
+    End::Failed { code: "SANDBOX_FAILED", message: error.to_string() }
+}
+
+fn store_failed(what: &str, error: &store::Error) -> End {
+    End::Failed { code: "STORE_FAILED", message: format!("failed to read {what} from the store: {error}") }
+}
+
+fn packages<'a>(own: &'a [String], of_skills: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
+    let mut packages: Vec<String> = own.iter().chain(of_skills.flatten()).cloned().collect();
+    packages.sort();
+    packages.dedup();
+    packages
+}
+
+async fn load_profile(plan: &Plan) -> Result<Profile, End> {
+    match plan.store.load_profile(&plan.profile).await {
+        Ok(Some(profile)) => Ok(profile),
+        Ok(None) => Err(End::Failed {
+            code: "PROFILE_NOT_FOUND",
+            message: format!("the agent profile {:?} does not exist any more", plan.profile.as_str()),
+        }),
+        Err(error) => Err(store_failed("the agent profile", &error)),
+    }
+}
+
+async fn restore_transcripts(plan: &Plan) -> Result<Transcripts, End> {
+    let mut transcripts = Transcripts::new();
+    for stream in &plan.transcripts {
+        let content = store::read_stream(plan.store.as_ref(), &plan.session, stream, 0)
+            .await
+            .map_err(|error| store_failed("the transcript", &error))?;
+        if !content.is_empty() {
+            transcripts.insert(stream.clone(), content.into());
+        }
+    }
+    Ok(transcripts)
+}
+
+async fn restore_workspace(plan: &Plan) -> Result<Vec<File>, End> {
+    let mut files = Vec::new();
+    for file in plan.files.iter().filter(|file| file.sha256.is_some()) {
+        let content = store::read_file(plan.store.as_ref(), &plan.session, &file.path)
+            .await
+            .map_err(|error| store_failed(&format!("the workspace file {}", file.path), &error))?;
+        files.push(File { root: Root::Workspace, path: file.path.clone(), content: Bytes::from(content), executable: false });
+    }
+    Ok(files)
+}

@@ -1,0 +1,55 @@
+//! Reading a session from the store: folding its event record.
+
+use std::collections::HashMap;
+
+use crate::event::RecordLine;
+use crate::id::{Epoch, SessionId};
+use crate::ports::store::{self, MAX_READ_BYTES, Store};
+use crate::record::StreamName;
+use crate::state::State;
+
+/// A session as it is stored.
+pub(crate) struct Loaded {
+    pub(crate) state: State,
+    /// The highest epoch that a write carried.
+    pub(crate) epoch: Epoch,
+    pub(crate) lengths: HashMap<StreamName, u64>,
+    pub(crate) transcripts: Vec<StreamName>,
+}
+
+/// Reads a session; `None` if there is no such session. Writes nothing.
+pub(crate) async fn load(store: &dyn Store, id: &SessionId) -> Result<Option<Loaded>, store::Error> {
+    let Some(snapshot) = store.load_session(id).await? else { return Ok(None) };
+    let lengths: HashMap<StreamName, u64> = snapshot.streams.into_iter().collect();
+    let transcripts =
+        lengths.iter().filter(|(stream, length)| stream.is_transcript() && **length > 0).map(|(stream, _)| stream.clone()).collect();
+    let mut state = State::new(snapshot.record);
+    let end = lengths.get(&StreamName::Events).copied().unwrap_or(0);
+    let mut offset = 0;
+    // The part of a line that the last piece ended with.
+    let mut rest = Vec::new();
+    while offset < end {
+        let piece = store.read(id, &StreamName::Events, offset, MAX_READ_BYTES).await?;
+        if piece.is_empty() {
+            return Err(store::Error::Corrupt(format!("the event record of session {id} ends at byte {offset} of {end}")));
+        }
+        offset += piece.len() as u64;
+        rest.extend_from_slice(&piece);
+        let complete = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        for line in rest.drain(..complete).as_slice().split(|byte| *byte == b'\n') {
+            fold(&mut state, id, line);
+        }
+    }
+    Ok(Some(Loaded { state, epoch: snapshot.epoch, lengths, transcripts }))
+}
+
+fn fold(state: &mut State, id: &SessionId, line: &[u8]) {
+    if line.is_empty() {
+        return;
+    }
+    match serde_json::from_slice::<RecordLine>(line) {
+        Ok(line) => state.apply(&line.event),
+        // A line of a later version, or a damaged one: what else the session holds is worth more than a refusal.
+        Err(error) => tracing::warn!(session = %id, %error, "skipped a line of the event record that cannot be read"),
+    }
+}

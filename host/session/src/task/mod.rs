@@ -1,0 +1,453 @@
+//! The task that owns a loaded session, and the handle that others hold.
+//!
+//! All that happens to a session happens in this one task, one thing after the other: so there is one writer, one turn at a time, one sandbox. What takes time (the store, the sandbox)
+//! is waited for beside everything else and never in the middle of something.
+//!
+//! An event is published at once and written right after, but for those that somebody is told of as done: an accepted message, changed options and
+//! the end of a turn are written first and applied when the store has them. The first write takes the session's next epoch; nothing is published before it.
+
+mod closing;
+mod load;
+mod runs;
+mod turns;
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Event, RecordLine, Runtime, SandboxState};
+use crate::id::{MessageId, Sequence, SessionId};
+use crate::log::{EventLog, Subscription};
+use crate::manager::{Error, ListChange, Listed, Settings, Subscribed};
+use crate::message::{Content, Message};
+use crate::ports::agent::Architecture;
+use crate::ports::environment::Environment;
+use crate::ports::sandbox::Provider;
+use crate::ports::store::{self, Store};
+use crate::record::{Options, StreamName};
+use crate::recorder::{Progress, Recorder, Write};
+use crate::run::{Run, RunEvent};
+use crate::state::{State, View};
+
+pub(crate) use load::{Loaded, load};
+
+/// Where the answer to a command goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// Requests that may wait for a session's task. The task never waits itself, so that they only do in a burst.
+const COMMANDS: usize = 64;
+
+/// When the writes that wait hold this much, the agent is not read until some are done.
+const BACKLOG_BYTES: usize = 32 * 1024 * 1024;
+
+/// Transcripts are written before the next sync when this much has come together.
+const TRANSCRIPT_BYTES: usize = 256 * 1024;
+
+/// What all sessions of a host share.
+pub(crate) struct Context {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) architectures: BTreeMap<&'static str, Arc<dyn Architecture>>,
+    pub(crate) environment: Arc<dyn Environment>,
+    pub(crate) settings: Settings,
+    pub(crate) changes: broadcast::Sender<ListChange>,
+    /// Cancelled when the host is about to end.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// What others ask a session for.
+pub(crate) enum Command {
+    Message { id: MessageId, content: Content, reply: Reply<MessageId> },
+    Interrupt { reply: Reply<bool> },
+    UpdateOptions { patch: Options, reply: Reply<Options> },
+    Sync { reply: Reply<()> },
+    View { reply: Reply<View> },
+    Subscribe { since: Option<Sequence>, reply: Reply<Subscribed> },
+    Unload { reply: Reply<()> },
+    Delete { reply: Reply<()> },
+}
+
+/// Speaks to a session's task. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    commands: mpsc::Sender<Command>,
+    listed: watch::Receiver<Arc<Listed>>,
+    /// Cancelled when the task has ended and its session can be loaded anew.
+    ended: CancellationToken,
+}
+
+/// The session is being unloaded: it can be loaded anew when the handle's [`Handle::ended`] returns.
+#[derive(Debug)]
+pub(crate) struct Unloading;
+
+impl Handle {
+    /// Asks the session and waits for its answer.
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<Result<T, Error>, Unloading> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Unloading)?;
+        answer.await.map_err(|_| Unloading)
+    }
+
+    /// The session as a list shows it.
+    pub(crate) fn listed(&self) -> Arc<Listed> {
+        Arc::clone(&self.listed.borrow())
+    }
+
+    /// Waits until the session has left memory.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+}
+
+/// What is done when a write is durable.
+enum Then {
+    Repaired(Vec<Event>),
+    Accepted { message: Message, reply: Reply<MessageId> },
+    Known { id: MessageId, reply: Reply<MessageId> },
+    OptionsUpdated { options: Options, reply: Reply<Options> },
+    TurnEnded(Vec<Event>),
+    Synced(Reply<()>),
+}
+
+/// A loaded session.
+struct Task {
+    context: Arc<Context>,
+    state: State,
+    log: EventLog,
+    recorder: Recorder<Then>,
+    /// Transcript bytes that are not handed to the recorder yet.
+    transcripts: BTreeMap<StreamName, BytesMut>,
+    /// Transcripts that are stored or about to be.
+    transcript_streams: Vec<StreamName>,
+    /// Messages that are being written.
+    accepting: HashMap<MessageId, Content>,
+    /// Options that are being written.
+    options: Options,
+    turn: Option<turns::Turn>,
+    run: Option<Run>,
+    run_is_ready: bool,
+    sandbox: Option<SandboxState>,
+    listed: watch::Sender<Arc<Listed>>,
+    /// Whether the session was looked over for what an earlier host left unfinished.
+    repaired: bool,
+    /// When something last happened that keeps the session in memory.
+    active_at: Instant,
+    closing: Option<closing::Closing>,
+}
+
+/// Starts the task of a session that was loaded; `on_end` is called when it has ended.
+pub(crate) fn spawn(
+    context: Arc<Context>,
+    loaded: Loaded,
+    on_end: impl FnOnce() + Send + 'static,
+) -> (Handle, impl Future<Output = ()> + Send) {
+    let Loaded { state, epoch, lengths, transcripts } = loaded;
+    let epoch = epoch.next();
+    let session = state.record.id.clone();
+    let (command_sender, commands) = mpsc::channel(COMMANDS);
+    let runtime = Runtime { is_loaded: true, ..Runtime::default() };
+    let (listed, listed_receiver) = watch::channel(Arc::new(Listed { record: state.record.clone(), runtime: runtime.clone() }));
+    let ended = CancellationToken::new();
+    let mut task = Task {
+        log: EventLog::new(epoch, context.settings.log),
+        recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths),
+        transcripts: BTreeMap::new(),
+        transcript_streams: transcripts,
+        accepting: HashMap::new(),
+        options: state.record.options.clone(),
+        turn: None,
+        run: None,
+        run_is_ready: false,
+        sandbox: None,
+        listed,
+        repaired: false,
+        active_at: Instant::now(),
+        closing: None,
+        state,
+        context,
+    };
+    task.state.runtime = runtime;
+    let handle = Handle { commands: command_sender, listed: listed_receiver, ended: ended.clone() };
+    let future = async move {
+        // Also when the task is aborted or panics: a session that cannot be loaded any more would be lost until a restart.
+        let _guard = ended.drop_guard();
+        let _on_end = OnDrop(Some(on_end));
+        task.run(commands).await;
+    };
+    (handle, future)
+}
+
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(function) = self.0.take() {
+            function();
+        }
+    }
+}
+
+impl Task {
+    fn id(&self) -> &SessionId {
+        &self.state.record.id
+    }
+
+    async fn run(&mut self, mut commands: mpsc::Receiver<Command>) {
+        let context = Arc::clone(&self.context);
+        let mut sync = tokio::time::interval(context.settings.sync_interval);
+        sync.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.go_on();
+        while !self.is_closed() {
+            if self.closing.is_some() {
+                // What arrives from now on is for the next task of this session.
+                commands.close();
+            }
+            let idle_at = self.idle_at();
+            let reads_agent = self.recorder.waiting_bytes() < BACKLOG_BYTES;
+            tokio::select! {
+                command = commands.recv(), if !commands.is_closed() || !commands.is_empty() => match command {
+                    Some(command) if self.closing.is_none() => self.command(command),
+                    // Dropped with its reply, which tells the asker to load the session anew.
+                    Some(_) | None => {}
+                },
+                progress = self.recorder.progress() => self.written(progress),
+                event = next_event(&mut self.run), if reads_agent => self.run_event(event),
+                _ = sync.tick() => self.flush_transcripts(),
+                () = tokio::time::sleep_until(idle_at) => self.idle(),
+                () = closing::deadline(self.closing.as_ref()) => self.closing_deadline(),
+                () = context.shutdown.cancelled(), if self.closing.is_none() => self.shut_down(),
+            }
+            self.go_on_closing();
+        }
+        self.leave().await;
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Message { id, content, reply } => self.accept(id, content, reply),
+            Command::Interrupt { reply } => drop(reply.send(Ok(self.interrupt()))),
+            Command::UpdateOptions { patch, reply } => self.update_options(patch, reply),
+            Command::Sync { reply } => self.sync(reply),
+            Command::View { reply } => drop(reply.send(Ok(self.view()))),
+            Command::Subscribe { since, reply } => drop(reply.send(Ok(self.subscribe(since)))),
+            Command::Unload { reply } => self.unload(reply),
+            Command::Delete { reply } => self.delete(reply),
+        }
+    }
+
+    fn view(&self) -> View {
+        self.state.view(self.log.latest())
+    }
+
+    fn subscribe(&mut self, since: Option<Sequence>) -> Subscribed {
+        self.touch();
+        let continued: Option<Subscription> = since.and_then(|since| self.log.resume(since));
+        match continued {
+            Some(subscription) => Subscribed::Continued(subscription),
+            None => Subscribed::Snapshot { view: Box::new(self.view()), subscription: self.log.subscribe(), resync: since.is_some() },
+        }
+    }
+
+    fn update_options(&mut self, patch: Options, reply: Reply<Options>) {
+        if let Err(error) = self.can_write() {
+            drop(reply.send(Err(error)));
+            return;
+        }
+        let mut options = self.options.clone();
+        merge_patch(&mut options, patch);
+        let checked = self.context.settings.check_options(&options).and_then(|()| match self.architecture() {
+            Some(architecture) => architecture.check_options(&options).map_err(|error| Error::Invalid(error.to_string())),
+            None => Ok(()),
+        });
+        if let Err(error) = checked {
+            drop(reply.send(Err(error)));
+            return;
+        }
+        self.repair();
+        self.options.clone_from(&options);
+        let data = self.record_lines(&[Event::OptionsUpdated { options: options.clone() }]);
+        self.recorder.push(Write::Append { stream: StreamName::Events, data }, None);
+        let changes = crate::record::RecordChanges { options: Some(options.clone()), ..Default::default() };
+        self.recorder.push(Write::Update { changes }, Some(Then::OptionsUpdated { options, reply }));
+    }
+
+    fn architecture(&self) -> Option<&Arc<dyn Architecture>> {
+        self.context.architectures.get(self.state.record.architecture.as_str())
+    }
+
+    /// Something came of the writes.
+    fn written(&mut self, progress: Progress<Then>) {
+        match progress {
+            Progress::Done(done) => {
+                for (then, result) in done {
+                    self.durable(then, result);
+                    self.advance();
+                }
+            }
+            Progress::Failing(error) => {
+                tracing::warn!(session = %self.id(), %error, "failed to write to the store; trying again");
+                if self.recorder.epoch_taken {
+                    self.publish([Event::Failed { code: "STORE_UNAVAILABLE".to_owned(), message: error.to_string() }]);
+                }
+            }
+            Progress::Fenced(error) => {
+                tracing::warn!(session = %self.id(), %error, "the session cannot be written any more; it is unloaded");
+                self.closing = Some(closing::Closing::fenced());
+            }
+        }
+    }
+
+    fn durable(&mut self, then: Then, result: Result<(), store::Error>) {
+        match then {
+            Then::Repaired(events) => self.publish_recorded(events),
+            Then::Accepted { message, reply } => self.accepted(message, reply, result),
+            Then::Known { id, reply } => drop(reply.send(result.map(|()| id).map_err(Error::from))),
+            Then::OptionsUpdated { options, reply } => {
+                if result.is_ok() {
+                    self.publish_recorded([Event::OptionsUpdated { options: options.clone() }]);
+                    self.tell_run(crate::run::RunCommand::Options(options.clone()));
+                }
+                drop(reply.send(result.map(|()| options).map_err(Error::from)));
+            }
+            Then::TurnEnded(events) => self.turn_ended(events),
+            Then::Synced(reply) => drop(reply.send(result.map_err(Error::from))),
+        }
+    }
+
+    /// Applies events, gives them to subscribers and to the recorder.
+    fn publish(&mut self, events: impl IntoIterator<Item = Event>) {
+        let mut record = Vec::new();
+        let mut public = Vec::new();
+        for event in events {
+            self.state.apply(&event);
+            if event.is_durable() {
+                self.write_line(&event, &mut record);
+            }
+            if event.is_public() {
+                public.push(event);
+            }
+        }
+        if !record.is_empty() {
+            self.recorder.push(Write::Append { stream: StreamName::Events, data: record.into() }, None);
+        }
+        self.log.publish(public);
+    }
+
+    /// Applies events that are in the record already, and gives them to subscribers.
+    fn publish_recorded(&mut self, events: impl IntoIterator<Item = Event>) {
+        let mut public = Vec::new();
+        for event in events {
+            self.state.apply(&event);
+            if event.is_public() {
+                public.push(event);
+            }
+        }
+        self.log.publish(public);
+    }
+
+    /// Tells what the session does now, if that is something else than before.
+    fn publish_status(&mut self) {
+        let runtime = Runtime {
+            is_loaded: true,
+            sandbox: self.sandbox.clone(),
+            running_message_id: self.turn.as_ref().map(|turn| turn.message.id.clone()),
+            queued_messages: self.state.queue().len(),
+        };
+        if runtime == self.state.runtime {
+            return;
+        }
+        self.publish([Event::StatusChanged { runtime }]);
+        self.publish_listed();
+    }
+
+    fn publish_listed(&self) {
+        let listed = Arc::new(Listed { record: self.state.record.clone(), runtime: self.state.runtime.clone() });
+        self.listed.send_replace(Arc::clone(&listed));
+        // Nobody may be listening.
+        drop(self.context.changes.send(ListChange::Updated(listed)));
+    }
+
+    fn write_line(&self, event: &Event, record: &mut Vec<u8>) {
+        let line = RecordLine { at: self.context.environment.now(), epoch: self.recorder.epoch(), event: event.clone() };
+        let start = record.len();
+        match serde_json::to_writer(&mut *record, &line) {
+            Ok(()) => record.push(b'\n'),
+            Err(error) => {
+                // No event has a map with keys that are not text, which is all that could fail here.
+                record.truncate(start);
+                tracing::error!(session = %self.id(), %error, "failed to write an event as JSON");
+            }
+        }
+    }
+
+    fn record_lines(&self, events: &[Event]) -> Bytes {
+        let mut lines = Vec::new();
+        for event in events {
+            self.write_line(event, &mut lines);
+        }
+        lines.into()
+    }
+
+    /// Whether a write that somebody waits for may be begun.
+    fn can_write(&self) -> Result<(), Error> {
+        if self.recorder.is_failing() {
+            let error = store::Error::Unavailable("earlier writes of this session are still waiting for it".to_owned());
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    fn flush_transcripts(&mut self) {
+        for (stream, data) in std::mem::take(&mut self.transcripts) {
+            self.recorder.push(Write::Append { stream, data: data.freeze() }, None);
+        }
+    }
+
+    fn touch(&mut self) {
+        self.active_at = Instant::now();
+    }
+
+    fn idle_at(&self) -> Instant {
+        // Idle time is looked at anew when the present deadline is reached, so that touching costs nothing.
+        const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        let timeout = self.context.settings.idle_timeout.min(FAR);
+        self.active_at + timeout
+    }
+}
+
+async fn next_event(run: &mut Option<Run>) -> Option<RunEvent> {
+    match run {
+        Some(run) => run.next().await,
+        None => pending().await,
+    }
+}
+
+/// JSON merge patch (RFC 7396) for an object: `null` removes, objects are merged, everything else replaces.
+fn merge_patch(target: &mut Options, patch: Options) {
+    use serde_json::Value;
+    for (key, value) in patch {
+        match value {
+            Value::Null => {
+                target.remove(&key);
+            }
+            Value::Object(patch) => {
+                let slot = target.entry(key).or_insert(Value::Null);
+                if !slot.is_object() {
+                    *slot = Value::Object(Options::new());
+                }
+                if let Value::Object(target) = slot {
+                    merge_patch(target, patch);
+                }
+            }
+            value => {
+                target.insert(key, value);
+            }
+        }
+    }
+}

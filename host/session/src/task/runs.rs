@@ -1,0 +1,229 @@
+//! What the run tells, and what the session makes of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Reply, TRANSCRIPT_BYTES, Task, Then};
+use crate::block::{Block, ErrorBlock};
+use crate::event::{Event, SandboxState, SandboxStatus, TurnOutcome};
+use crate::id::ConversationId;
+use crate::metadata::{Metadata, Usage};
+use crate::ports::agent::Output;
+use crate::record::{FileInfo, StreamName};
+use crate::recorder::Write;
+use crate::run::{End, Plan, Run, RunCommand, RunEvent, SeenContent, SeenFile};
+
+impl Task {
+    /// Starts a sandbox with the agent in it.
+    pub(super) fn start_run(&mut self) {
+        let restart_count = self.sandbox.as_ref().map_or(0, |sandbox| sandbox.restart_count);
+        self.sandbox = Some(SandboxState {
+            sandbox_id: None,
+            status: SandboxStatus::Starting,
+            status_message: None,
+            restart_count,
+            last_health_check: None,
+        });
+        self.run_is_ready = false;
+        let Some(architecture) = self.architecture().cloned() else {
+            let name = &self.state.record.architecture;
+            let message = format!("this host cannot run the architecture {name:?}");
+            self.run_ended(End::Failed { code: "UNKNOWN_ARCHITECTURE", message });
+            return;
+        };
+        let metadata = self.state.metadata();
+        self.run = Some(Run::start(Plan {
+            store: Arc::clone(&self.context.store),
+            provider: Arc::clone(&self.context.provider),
+            architecture,
+            environment: Arc::clone(&self.context.environment),
+            session: self.id().clone(),
+            epoch: self.recorder.epoch(),
+            profile: self.state.record.profile.clone(),
+            options: self.state.record.options.clone(),
+            agent_session_id: metadata.agent_session_id.clone(),
+            is_first: metadata.turns.is_none() && self.state.files().is_empty(),
+            files: self.state.files().values().cloned().collect(),
+            transcripts: self.transcript_streams.clone(),
+            limits: self.context.settings.run,
+        }));
+    }
+
+    /// Tells the run something, if there is one that listens.
+    pub(super) fn tell_run(&self, command: RunCommand) {
+        if let Some(run) = &self.run
+            && !run.tell(command)
+        {
+            tracing::warn!(session = %self.id(), "the agent's run takes no more commands");
+        }
+    }
+
+    /// Has the run look for changed files, and then waits until everything is stored.
+    pub(super) fn sync(&mut self, reply: Reply<()>) {
+        match &self.run {
+            Some(run) => {
+                // If the run has just ended, the reply is dropped with the command, and the asker comes again.
+                run.tell(RunCommand::Flush(reply));
+            }
+            None => self.flushed(reply),
+        }
+    }
+
+    fn flushed(&mut self, reply: Reply<()>) {
+        self.flush_transcripts();
+        self.recorder.push(Write::Barrier, Some(Then::Synced(reply)));
+    }
+
+    /// The run tells something; `None` if it broke off.
+    pub(super) fn run_event(&mut self, event: Option<RunEvent>) {
+        match event {
+            Some(RunEvent::Progress(message)) => self.update_sandbox(|sandbox| sandbox.status_message = Some(message)),
+            Some(RunEvent::Started { sandbox_id }) => self.update_sandbox(|sandbox| sandbox.sandbox_id = Some(sandbox_id)),
+            Some(RunEvent::Ready) => {
+                self.run_is_ready = true;
+                let now = self.context.environment.now();
+                self.update_sandbox(|sandbox| {
+                    sandbox.status = SandboxStatus::Ready;
+                    sandbox.status_message = None;
+                    sandbox.last_health_check = Some(now);
+                });
+                self.advance();
+            }
+            Some(RunEvent::Outputs(outputs)) => self.outputs(outputs),
+            Some(RunEvent::File(file)) => self.file_seen(file),
+            Some(RunEvent::TurnEnded(outcome)) => self.end_turn(outcome),
+            Some(RunEvent::Flushed(reply)) => self.flushed(reply),
+            Some(RunEvent::Ended(end)) => self.run_ended(end),
+            None => self.run_ended(End::Failed { code: "HOST_ERROR", message: "the task that runs the agent broke off".to_owned() }),
+        }
+    }
+
+    fn update_sandbox(&mut self, update: impl FnOnce(&mut SandboxState)) {
+        if let Some(sandbox) = &mut self.sandbox {
+            update(sandbox);
+            self.publish_status();
+        }
+    }
+
+    fn outputs(&mut self, outputs: Vec<Output>) {
+        let mut events = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            match output {
+                Output::Event(event) => events.push(event),
+                Output::Spent { usage, cost_usd } => {
+                    // The sum needs the state as of the events before it.
+                    self.publish(events.drain(..));
+                    events.push(self.spent(usage, cost_usd));
+                }
+                Output::Metadata { conversation, metadata } => events.push(Event::MetadataUpdated { conversation, metadata }),
+                Output::Transcript { stream, data } => self.transcript(stream, &data),
+                Output::TranscriptReset { stream } => {
+                    self.transcripts.remove(&stream);
+                    self.recorder.push(Write::Reset { stream }, None);
+                }
+                // The run keeps these to itself.
+                Output::Stdin(_) | Output::Ready | Output::TurnEnded(_) => {}
+            }
+        }
+        self.publish(events);
+    }
+
+    fn spent(&self, usage: Usage, cost_usd: f64) -> Event {
+        let known = self.state.metadata();
+        let metadata = Metadata {
+            usage: Some(known.usage.unwrap_or_default().plus(usage)),
+            cost_usd: Some(known.cost_usd.unwrap_or(0.0) + cost_usd),
+            ..Metadata::default()
+        };
+        Event::MetadataUpdated { conversation: ConversationId::main(), metadata }
+    }
+
+    fn transcript(&mut self, stream: StreamName, data: &[u8]) {
+        if !self.transcript_streams.contains(&stream) {
+            self.transcript_streams.push(stream.clone());
+        }
+        let waiting = self.transcripts.entry(stream).or_default();
+        waiting.extend_from_slice(data);
+        if waiting.len() >= TRANSCRIPT_BYTES {
+            self.flush_transcripts();
+        }
+    }
+
+    fn file_seen(&mut self, seen: SeenFile) {
+        let SeenFile { path, content } = seen;
+        let known = self.state.files().get(&path).cloned();
+        let (size, sha256, bytes) = match content {
+            SeenContent::Absent => {
+                if let Some(known) = known {
+                    if known.sha256.is_some() {
+                        self.recorder.push(Write::DeleteFile { path: path.clone() }, None);
+                    }
+                    self.publish([Event::FileDeleted { path }]);
+                }
+                return;
+            }
+            SeenContent::Bytes { bytes, sha256 } => (bytes.len() as u64, Some(sha256), Some(bytes)),
+            SeenContent::TooLarge { size } => (size, None, None),
+        };
+        if known.as_ref().is_some_and(|known| known.sha256 == sha256 && known.size == size) {
+            return;
+        }
+        if known.is_none() && self.state.files().len() >= self.context.settings.files {
+            let limit = self.context.settings.files;
+            tracing::warn!(session = %self.id(), %path, limit, "the workspace has too many files; a new one is not kept");
+            return;
+        }
+        let now = self.context.environment.now();
+        let created_at = known.as_ref().map_or(now, |known| known.created_at);
+        let file = FileInfo { path: path.clone(), size, sha256, created_at, modified_at: now };
+        match &bytes {
+            Some(bytes) => self.recorder.push(Write::SaveFile { file: file.clone(), content: bytes.clone() }, None),
+            None if known.as_ref().is_some_and(|known| known.sha256.is_some()) => self.recorder.push(Write::DeleteFile { path }, None),
+            None => {}
+        }
+        let content: Option<Bytes> = bytes.filter(|bytes| bytes.len() <= self.context.settings.inline_file_bytes);
+        let event = if known.is_some() { Event::FileModified { file, content } } else { Event::FileCreated { file, content } };
+        self.publish([event]);
+    }
+
+    /// The run is over and its sandbox is gone.
+    pub(super) fn run_ended(&mut self, end: End) {
+        self.run = None;
+        self.run_is_ready = false;
+        let failure = match end {
+            End::Stopped => None,
+            End::Failed { code, message } => Some((code, message)),
+        };
+        if let Some(sandbox) = &mut self.sandbox {
+            sandbox.status = SandboxStatus::Terminated;
+            sandbox.status_message = failure.as_ref().map(|(_, message)| message.clone());
+            sandbox.restart_count += u32::from(failure.is_some());
+        }
+        let in_turn = self.turn.as_ref().is_some_and(|turn| !turn.is_ending);
+        if let Some((code, message)) = failure {
+            tracing::warn!(session = %self.id(), code, message, "the agent's run failed");
+            let mut events = Vec::new();
+            if in_turn {
+                let block = Block::Error(ErrorBlock {
+                    id: self.context.environment.uuid().into(),
+                    timestamp: self.context.environment.now(),
+                    message: message.clone(),
+                    code: Some(code.to_owned()),
+                });
+                events.push(Event::BlockCompleted { conversation: ConversationId::main(), block: Arc::new(block) });
+            }
+            events.push(Event::Failed { code: code.to_owned(), message });
+            self.publish(events);
+            self.end_turn(TurnOutcome::Failed);
+        } else {
+            self.end_turn(TurnOutcome::Interrupted);
+        }
+        self.flush_transcripts();
+        self.publish_status();
+        // A message may have come while the run was being ended.
+        if self.turn.is_none() {
+            self.advance();
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Messages and turns: one turn at a time, in the order in which the messages were accepted.
+
+use std::sync::Arc;
+
+use super::{Reply, Task, Then};
+use crate::block::{Block, UserMessage};
+use crate::event::{Event, TurnOutcome};
+use crate::id::{BlockId, ConversationId, MessageId};
+use crate::manager::Error;
+use crate::message::{Content, Message};
+use crate::metadata::Metadata;
+use crate::ports::store;
+use crate::record::{RecordChanges, StreamName};
+use crate::recorder::Write;
+use crate::run::RunCommand;
+
+/// The turn that is running.
+pub(super) struct Turn {
+    pub(super) message: Message,
+    /// Whether the agent has the message.
+    pub(super) is_delivered: bool,
+    /// Whether it is over and only its end is not stored yet.
+    pub(super) is_ending: bool,
+}
+
+impl Task {
+    /// Takes a message in: it is written, and then waits for its turn.
+    pub(super) fn accept(&mut self, id: MessageId, content: Content, reply: Reply<MessageId>) {
+        self.touch();
+        if let Some(known) = self.known_content(&id) {
+            if *known != content {
+                drop(reply.send(Err(Error::MessageConflict(id))));
+            } else {
+                // Durable when everything that was written up to now is.
+                self.recorder.push(Write::Barrier, Some(Then::Known { id, reply }));
+            }
+            return;
+        }
+        let waiting = self.state.queue().len() + self.accepting.len();
+        let refused = self.can_write().err().or((waiting >= self.context.settings.queue).then_some(Error::QueueFull(waiting)));
+        if let Some(error) = refused {
+            drop(reply.send(Err(error)));
+            return;
+        }
+        self.repair();
+        let message = Message { id, content };
+        self.accepting.insert(message.id.clone(), message.content.clone());
+        let data = self.record_lines(&[Event::MessageAccepted { message: message.clone() }]);
+        self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(Then::Accepted { message, reply }));
+    }
+
+    /// What a message with this id said, if there is one.
+    fn known_content(&self, id: &MessageId) -> Option<&Content> {
+        let queued = || self.state.queue().iter().find(|message| message.id == *id).map(|message| &message.content);
+        self.accepting.get(id).or_else(queued).or_else(|| match self.state.block(&BlockId::from(id.clone())) {
+            Some(Block::UserMessage(block)) => Some(&block.content),
+            _ => None,
+        })
+    }
+
+    /// The message is in the store.
+    pub(super) fn accepted(&mut self, message: Message, reply: Reply<MessageId>, result: Result<(), store::Error>) {
+        self.accepting.remove(&message.id);
+        let id = message.id.clone();
+        if result.is_ok() {
+            self.publish_recorded([Event::MessageAccepted { message }]);
+        }
+        drop(reply.send(result.map(|()| id).map_err(Error::from)));
+    }
+
+    /// Before the first write: closes what an earlier host left unfinished.
+    pub(super) fn repair(&mut self) {
+        if std::mem::replace(&mut self.repaired, true) {
+            return;
+        }
+        let events = self.state.repair(self.context.environment.as_ref());
+        if events.is_empty() {
+            return;
+        }
+        let data = self.record_lines(&events);
+        self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(Then::Repaired(events)));
+    }
+
+    /// When the session is loaded: goes on with the messages that are waiting, if there are any.
+    pub(super) fn go_on(&mut self) {
+        if self.state.queue().is_empty() {
+            return;
+        }
+        self.repair();
+        // Takes the epoch before anything is published.
+        let changes = RecordChanges { last_activity: Some(self.context.environment.now()), ..RecordChanges::default() };
+        self.recorder.push(Write::Update { changes }, Some(Then::Repaired(Vec::new())));
+    }
+
+    /// Begins the next turn if none is running, and gives its message to the agent as soon as that can take it.
+    pub(super) fn advance(&mut self) {
+        if self.turn.is_none() && self.closing.is_none() {
+            self.begin_turn();
+        }
+        if self.run_is_ready
+            && let Some(turn) = self.turn.as_mut().filter(|turn| !turn.is_delivered && !turn.is_ending)
+        {
+            turn.is_delivered = true;
+            let message = turn.message.clone();
+            self.tell_run(RunCommand::Message(message));
+        }
+        self.publish_status();
+    }
+
+    fn begin_turn(&mut self) {
+        let Some(message) = self.state.queue().front().cloned() else { return };
+        self.touch();
+        let conversation = ConversationId::main();
+        let block = Arc::new(Block::UserMessage(UserMessage {
+            id: message.id.clone().into(),
+            timestamp: self.context.environment.now(),
+            content: message.content.clone(),
+        }));
+        self.publish([
+            Event::TurnStarted { message_id: message.id.clone() },
+            Event::BlockStarted { conversation: conversation.clone(), block: Arc::clone(&block) },
+            Event::BlockCompleted { conversation, block },
+        ]);
+        self.turn = Some(Turn { message, is_delivered: false, is_ending: false });
+        if self.run.is_none() {
+            self.start_run();
+        }
+    }
+
+    /// Ends the running turn as soon as the agent can; whether there was one.
+    pub(super) fn interrupt(&mut self) -> bool {
+        let Some(turn) = self.turn.as_ref().filter(|turn| !turn.is_ending) else { return false };
+        if turn.is_delivered {
+            self.tell_run(RunCommand::Interrupt);
+        } else {
+            // The agent never sees the message.
+            self.end_turn(TurnOutcome::Interrupted);
+        }
+        true
+    }
+
+    /// The agent is done with the turn: everything of it is written, and when it is durable the turn is over.
+    pub(super) fn end_turn(&mut self, outcome: TurnOutcome) {
+        let Some(turn) = self.turn.as_mut().filter(|turn| !turn.is_ending) else { return };
+        turn.is_ending = true;
+        let message_id = turn.message.id.clone();
+        self.touch();
+        self.flush_transcripts();
+        let turns = self.state.metadata().turns.unwrap_or(0) + 1;
+        let metadata = Metadata { turns: Some(turns), ..Metadata::default() };
+        let events =
+            vec![Event::MetadataUpdated { conversation: ConversationId::main(), metadata }, Event::TurnEnded { message_id, outcome }];
+        let now = self.context.environment.now();
+        self.state.record.last_activity = now;
+        self.recorder.push(Write::Update { changes: RecordChanges { last_activity: Some(now), ..RecordChanges::default() } }, None);
+        let data = self.record_lines(&events);
+        self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(Then::TurnEnded(events)));
+    }
+
+    /// The turn's end is durable.
+    pub(super) fn turn_ended(&mut self, events: Vec<Event>) {
+        self.publish_recorded(events);
+        self.turn = None;
+    }
+}

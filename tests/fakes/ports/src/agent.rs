@@ -1,0 +1,134 @@
+//! The architecture `fake`, whose program is [`crate::sandbox`]'s own. Its protocol is a word and a text a line.
+
+use std::sync::Arc;
+
+use agent_host_session::block::{AssistantText, Block};
+use agent_host_session::event::{Event, TurnOutcome};
+use agent_host_session::id::{BlockId, ConversationId};
+use agent_host_session::message::Message;
+use agent_host_session::metadata::{Metadata, Usage};
+use agent_host_session::path::RelativePath;
+use agent_host_session::ports::agent::{Architecture, Driver, Invalid, Launch, LaunchContext, Output};
+use agent_host_session::ports::environment::Environment;
+use agent_host_session::ports::sandbox::{Command, Exit, File, Root};
+use agent_host_session::record::{Options, StreamName};
+use agent_host_session::time::Timestamp;
+use bytes::Bytes;
+
+/// The architecture.
+#[derive(Debug)]
+pub struct FakeArchitecture;
+
+impl Architecture for FakeArchitecture {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn check_options(&self, options: &Options) -> Result<(), Invalid> {
+        match options.keys().find(|key| key.as_str() != "model" && key.as_str() != "depth") {
+            Some(key) => Err(Invalid(format!("unknown option {key:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn launch(&self, context: LaunchContext<'_>) -> Result<Launch, Invalid> {
+        let files = context.profile.default_workspace_files.iter().map(|file| File {
+            root: Root::Workspace,
+            path: file.path.clone(),
+            content: Bytes::from(file.content.clone()),
+            executable: false,
+        });
+        let history = context.transcripts.get(&StreamName::TranscriptMain).map_or(0, Bytes::len);
+        let history = RelativePath::new("history").map(|path| File {
+            root: Root::Home,
+            path,
+            content: Bytes::from(history.to_string()),
+            executable: false,
+        });
+        Ok(Launch {
+            files: files.chain(history).collect(),
+            command: Command { program: "fake".to_owned(), args: Vec::new(), env: Vec::new() },
+            driver: Box::new(FakeDriver { environment: context.environment, block: None, in_turn: false, interrupted: false }),
+        })
+    }
+}
+
+struct FakeDriver {
+    environment: Arc<dyn Environment>,
+    block: Option<(BlockId, Timestamp, String)>,
+    in_turn: bool,
+    interrupted: bool,
+}
+
+impl FakeDriver {
+    fn complete(&mut self, out: &mut Vec<Output>) {
+        if let Some((id, timestamp, content)) = self.block.take() {
+            let block = Arc::new(Block::AssistantText(AssistantText { id, timestamp, content, model: None }));
+            out.push(Output::Event(Event::BlockCompleted { conversation: ConversationId::main(), block }));
+        }
+    }
+
+    fn end(&mut self, outcome: TurnOutcome, out: &mut Vec<Output>) {
+        self.complete(out);
+        if std::mem::take(&mut self.in_turn) {
+            out.push(Output::TurnEnded(outcome));
+        }
+    }
+}
+
+impl Driver for FakeDriver {
+    fn start(&mut self, out: &mut Vec<Output>) {
+        out.push(Output::Stdin("hello\n".into()));
+    }
+
+    fn message(&mut self, message: &Message, out: &mut Vec<Output>) {
+        self.in_turn = true;
+        self.interrupted = false;
+        out.push(Output::Stdin(format!("message {}\n", message.content.text()).into()));
+    }
+
+    fn interrupt(&mut self, out: &mut Vec<Output>) {
+        self.interrupted = true;
+        out.push(Output::Stdin("interrupt\n".into()));
+    }
+
+    fn options(&mut self, options: &Options, out: &mut Vec<Output>) {
+        let model = options.get("model").and_then(|model| model.as_str()).unwrap_or("none");
+        out.push(Output::Stdin(format!("model {model}\n").into()));
+    }
+
+    fn line(&mut self, line: &[u8], out: &mut Vec<Output>) {
+        let line = String::from_utf8_lossy(line).into_owned();
+        let (word, text) = line.split_once(' ').unwrap_or((&line, ""));
+        let conversation = ConversationId::main();
+        match word {
+            "ready" => out.push(Output::Ready),
+            "delta" => {
+                let (id, _, content) = self.block.get_or_insert_with(|| {
+                    let (id, timestamp) = (BlockId::from(self.environment.uuid()), self.environment.now());
+                    let block = AssistantText { id: id.clone(), timestamp, content: String::new(), model: None };
+                    let block = Arc::new(Block::AssistantText(block));
+                    out.push(Output::Event(Event::BlockStarted { conversation: conversation.clone(), block }));
+                    (id, timestamp, String::new())
+                });
+                content.push_str(text);
+                out.push(Output::Event(Event::BlockDelta { conversation, block_id: id.clone(), delta: text.to_owned() }));
+            }
+            "transcript" => out.push(Output::Transcript { stream: StreamName::TranscriptMain, data: format!("{text}\n").into() }),
+            "model" => {
+                let metadata = Metadata { model: Some(text.to_owned()), ..Metadata::default() };
+                out.push(Output::Metadata { conversation, metadata });
+            }
+            "end" => {
+                let usage = Usage { input_tokens: 1, output_tokens: 2, ..Usage::default() };
+                out.push(Output::Spent { usage, cost_usd: 0.5 });
+                self.end(if self.interrupted { TurnOutcome::Interrupted } else { TurnOutcome::Completed }, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn exit(&mut self, _exit: &Exit, _stderr: &str, out: &mut Vec<Output>) {
+        self.end(TurnOutcome::Failed, out);
+    }
+}

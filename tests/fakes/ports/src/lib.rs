@@ -1,0 +1,57 @@
+//! The ports of the session domain in memory, with faults to order, for tests.
+//!
+//! | module | stands for |
+//! | --- | --- |
+//! | [`store`] | the persistence adapter |
+//! | [`sandbox`] | the provider of sandboxes, with a program in them that does what it is told |
+//! | [`agent`] | the architecture and the driver of that program |
+//! | [`environment`] | the clock and the randomness |
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod environment;
+pub mod sandbox;
+pub mod store;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agent_host_session::manager::{Manager, Settings};
+use agent_host_session::profile::Profile;
+
+/// A manager over fakes, and the fakes.
+pub struct World {
+    /// The manager.
+    pub manager: Arc<Manager>,
+    /// Its store, which outlives it.
+    pub store: Arc<store::MemoryStore>,
+    /// Its sandboxes.
+    pub provider: Arc<sandbox::FakeProvider>,
+}
+
+impl World {
+    /// A world with an empty store that has a profile `default`.
+    pub async fn new(settings: Settings) -> Self {
+        let store = Arc::new(store::MemoryStore::default());
+        let id = agent_host_session::id::ProfileId::new("default").unwrap_or_else(|error| unreachable!("{error}"));
+        store.add_profile(Profile::named(id, "Default"));
+        Self::over(store, settings)
+    }
+
+    /// A new host over the same store.
+    pub fn over(store: Arc<store::MemoryStore>, settings: Settings) -> Self {
+        let provider = Arc::new(sandbox::FakeProvider::default());
+        let manager = Manager::new(
+            Arc::clone(&store) as _,
+            Arc::clone(&provider) as _,
+            [Arc::new(agent::FakeArchitecture) as _],
+            Arc::new(environment::CountingEnvironment::default()),
+            settings,
+        );
+        Self { manager, store, provider }
+    }
+}
+
+/// A mutex whose poison is of no interest: a test that panicked has failed already.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,258 @@
+//! The provider of sandboxes, with a program in them that does what the message tells it to do:
+//!
+//! | message | what the program does |
+//! | --- | --- |
+//! | `hang` | says `waiting` and then nothing, until it is interrupted |
+//! | `die` | says `dying` and exits with status 3 |
+//! | `write PATH TEXT` | writes a workspace file |
+//! | `remove PATH` | removes it |
+//! | `history` | says how many bytes of transcript it was started with |
+//! | anything else | says it back, word by word |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use agent_host_session::path::RelativePath;
+use agent_host_session::ports::sandbox::{Command, Content, Control, Error, Exit, File, Layout, Process, Provider, Root, Sandbox, Spec};
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
+use tokio::sync::{Notify, watch};
+
+use crate::lock;
+
+/// Makes sandboxes in memory, and counts them.
+#[derive(Debug, Default)]
+pub struct FakeProvider {
+    fails: AtomicBool,
+    hangs: AtomicBool,
+    started: AtomicUsize,
+    alive: Arc<AtomicUsize>,
+}
+
+impl FakeProvider {
+    /// From now on no sandbox can be made.
+    pub fn fail(&self, fail: bool) {
+        self.fails.store(fail, Ordering::SeqCst);
+    }
+
+    /// From now on making a sandbox takes for ever.
+    pub fn hang(&self, hang: bool) {
+        self.hangs.store(hang, Ordering::SeqCst);
+    }
+
+    /// How many sandboxes were ever made.
+    pub fn started(&self) -> usize {
+        self.started.load(Ordering::SeqCst)
+    }
+
+    /// How many there are.
+    pub fn alive(&self) -> usize {
+        self.alive.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Provider for FakeProvider {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    async fn start(&self, _spec: Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Box<dyn Sandbox>, Error> {
+        progress("making it");
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(Error::Failed("ordered to fail".to_owned()));
+        }
+        let number = self.started.fetch_add(1, Ordering::SeqCst);
+        self.alive.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(FakeSandbox {
+            id: format!("fake-{number}"),
+            layout: Layout { home: "/home/agent".to_owned(), workspace: "/workspace".to_owned() },
+            disk: Arc::default(),
+            alive: Arc::clone(&self.alive),
+            is_ended: AtomicBool::new(false),
+            kill: watch::Sender::new(false),
+        }))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    home: Mutex<BTreeMap<String, Bytes>>,
+    workspace: Mutex<BTreeMap<RelativePath, Bytes>>,
+    changed: Mutex<BTreeSet<RelativePath>>,
+    notify: Notify,
+}
+
+#[derive(Debug)]
+struct FakeSandbox {
+    id: String,
+    layout: Layout,
+    disk: Arc<Disk>,
+    alive: Arc<AtomicUsize>,
+    is_ended: AtomicBool,
+    kill: watch::Sender<bool>,
+}
+
+impl FakeSandbox {
+    fn end(&self) {
+        self.kill.send_replace(true);
+        if !self.is_ended.swap(true, Ordering::SeqCst) {
+            self.alive.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for FakeSandbox {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[async_trait]
+impl Sandbox for FakeSandbox {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    async fn write(&self, files: Vec<File>) -> Result<(), Error> {
+        for file in files {
+            match file.root {
+                Root::Home => drop(lock(&self.disk.home).insert(file.path.to_string(), file.content)),
+                Root::Workspace => drop(lock(&self.disk.workspace).insert(file.path, file.content)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn spawn(&self, _command: Command) -> Result<Process, Error> {
+        let (stdin, program_stdin) = duplex(1024);
+        let (program_stdout, stdout) = duplex(64 * 1024);
+        let (_, stderr) = duplex(1);
+        let (exit_sender, exit) = watch::channel(None);
+        let disk = Arc::clone(&self.disk);
+        let mut killed = self.kill.subscribe();
+        tokio::spawn(async move {
+            let code = tokio::select! {
+                code = program(disk, program_stdin, program_stdout) => Exit { code: Some(code), signal: None },
+                _ = killed.wait_for(|killed| *killed) => Exit { code: None, signal: Some(9) },
+            };
+            exit_sender.send_replace(Some(code));
+        });
+        let control = Box::new(FakeControl { exit, kill: self.kill.clone() });
+        Ok(Process { stdin: Box::new(stdin), stdout: Box::new(stdout), stderr: Box::new(stderr), control })
+    }
+
+    async fn changes(&self) -> Result<Vec<RelativePath>, Error> {
+        loop {
+            let notified = self.disk.notify.notified();
+            let changed = self.flush_changes().await?;
+            if !changed.is_empty() {
+                return Ok(changed);
+            }
+            notified.await;
+        }
+    }
+
+    async fn flush_changes(&self) -> Result<Vec<RelativePath>, Error> {
+        Ok(std::mem::take(&mut *lock(&self.disk.changed)).into_iter().collect())
+    }
+
+    async fn read(&self, path: &RelativePath, limit: u64) -> Result<Content, Error> {
+        Ok(match lock(&self.disk.workspace).get(path) {
+            None => Content::Absent,
+            Some(content) if content.len() as u64 > limit => Content::TooLarge { size: content.len() as u64 },
+            Some(content) => Content::Bytes(content.clone()),
+        })
+    }
+
+    async fn terminate(&self) -> Result<(), Error> {
+        self.end();
+        Ok(())
+    }
+}
+
+struct FakeControl {
+    exit: watch::Receiver<Option<Exit>>,
+    kill: watch::Sender<bool>,
+}
+
+#[async_trait]
+impl Control for FakeControl {
+    async fn wait(&mut self) -> Result<Exit, Error> {
+        let exit = self.exit.wait_for(Option::is_some).await.map_err(|_| Error::Gone("the program's task ended".to_owned()))?;
+        exit.ok_or_else(|| Error::Gone("no exit".to_owned()))
+    }
+
+    fn kill(&mut self) {
+        self.kill.send_replace(true);
+    }
+}
+
+async fn program(disk: Arc<Disk>, stdin: DuplexStream, mut stdout: DuplexStream) -> i32 {
+    let mut lines = BufReader::new(stdin).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let (word, text) = line.split_once(' ').unwrap_or((&line, ""));
+        let answer = match word {
+            "hello" => "ready\n".to_owned(),
+            "model" => format!("model {text}\n"),
+            "interrupt" => "end\n".to_owned(),
+            "message" => match answer(&disk, text) {
+                Some(answer) => answer,
+                None => {
+                    let _ = stdout.write_all(b"delta dying\n").await;
+                    return 3;
+                }
+            },
+            _ => continue,
+        };
+        if stdout.write_all(answer.as_bytes()).await.is_err() {
+            return 1;
+        }
+    }
+    0
+}
+
+/// What the program prints for a message; `None` to die.
+fn answer(disk: &Disk, message: &str) -> Option<String> {
+    let mut printed = format!("transcript {message}\n");
+    let words: Vec<&str> = message.split(' ').collect();
+    match words.as_slice() {
+        ["hang"] => {
+            printed.push_str("delta waiting\n");
+            return Some(printed);
+        }
+        ["die"] => return None,
+        ["write", path, content @ ..] => {
+            let path = RelativePath::new(*path).ok()?;
+            lock(&disk.workspace).insert(path.clone(), Bytes::from(content.join(" ")));
+            lock(&disk.changed).insert(path);
+            disk.notify.notify_waiters();
+        }
+        ["remove", path] => {
+            let path = RelativePath::new(*path).ok()?;
+            lock(&disk.workspace).remove(&path);
+            lock(&disk.changed).insert(path);
+            disk.notify.notify_waiters();
+        }
+        ["history"] => {
+            let history = lock(&disk.home).get("history").cloned().unwrap_or_default();
+            printed.push_str(&format!("delta {}\n", String::from_utf8_lossy(&history)));
+        }
+        words => {
+            for word in words {
+                printed.push_str(&format!("delta {word}\n"));
+            }
+        }
+    }
+    printed.push_str("end\n");
+    Some(printed)
+}
