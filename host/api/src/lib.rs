@@ -1,1 +1,31 @@
 //! REST and WebSocket over the session manager.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`options`] | how the API is run: keys, origins, limits |
+//! | `server` | the listener, its connections, and how they end |
+//! | `layers` | what happens to each request: request id, log line, access, panics |
+//! | `access` | who may use the API |
+//! | `problem` | errors as clients see them |
+//! | `rest`, `body` | the calls, and how their bodies are read |
+//! | `session`, `wire` | sessions and events as JSON |
+//! | `socket` | WebSockets |
+//!
+//! Requests are answered by the [`Manager`](agent_host_session::manager::Manager); nothing is kept here but connections.
+#![forbid(unsafe_code)]
+
+mod access;
+mod body;
+mod layers;
+pub mod options;
+mod problem;
+mod rest;
+mod server;
+mod session;
+mod shared;
+mod socket;
+mod wire;
+
+pub use crate::options::{InvalidOrigin, Options, Origin, SocketOptions};
+pub use crate::problem::Code;
+pub use crate::server::{Error, serve};

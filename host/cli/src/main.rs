@@ -1,2 +1,72 @@
-//! x
-fn main() {}
+//! The binary `agent-host`: parse, configure, build, run, drain.
+#![forbid(unsafe_code)]
+
+mod app;
+mod args;
+mod config;
+mod data_dir;
+mod logging;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::args::{Arguments, Command, ReferenceFormat};
+use crate::config::environment::Process;
+use crate::config::{Loaded, Sources, reference};
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The log may not be set up yet, and whoever started the host looks here.
+            eprintln!("agent-host: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Some(Command::ConfigReference { format: ReferenceFormat::Markdown }) => print!("{}", reference::markdown()),
+        Some(Command::ConfigReference { format: ReferenceFormat::Toml }) => print!("{}", reference::example()),
+        Some(Command::CheckConfig) => {
+            let loaded = load(&arguments)?;
+            print!("{}", loaded.effective);
+            if let Some(dir) = &loaded.config.profiles.dir {
+                config::profiles::load_dir(dir)?;
+            }
+            println!("configuration is valid");
+        }
+        None => serve(load(&arguments)?)?,
+    }
+    Ok(())
+}
+
+fn load(arguments: &Arguments) -> anyhow::Result<Loaded> {
+    let working_dir = std::env::current_dir().context("failed to find the working directory")?;
+    let sources = Sources {
+        file: arguments.config.as_deref(),
+        flags: &arguments.settings.0,
+        environment: &Process,
+        working_dir: &working_dir,
+    };
+    Ok(config::load(&sources)?)
+}
+
+fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    logging::start(loaded.config.log_format)?;
+    match &loaded.file {
+        Some(file) => tracing::info!(file = %file.display(), "configuration read"),
+        None => tracing::info!("no configuration file; the defaults are in force"),
+    }
+    for variable in &loaded.unknown_variables {
+        tracing::warn!(variable, "an environment variable looks like a setting, but names none");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")?;
+    let result = runtime.block_on(app::run(loaded.config));
+    // Whatever blocking work is left must not keep the process alive.
+    runtime.shutdown_background();
+    result
+}

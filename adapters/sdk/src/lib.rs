@@ -1,0 +1,69 @@
+//! Write a persistence adapter for Agent Host by implementing one trait.
+//!
+//! An adapter is a component that keeps sessions, streams, files and profiles: the world `persistence` of `wit/0.1/persistence`. This crate is
+//! that world in Rust. Implement [`Adapter`], export it with [`export_adapter!`], and build for `wasm32-wasip2` with `crate-type = ["cdylib"]`.
+//!
+//! What the crate does for an adapter: it keeps the instance, refuses calls before `open`, checks arguments that can never succeed
+//! (see [`Adapter`]), says in each error what was being done to what, and sends the [`log`] macros to the host's log.
+//!
+//! # A complete adapter
+//!
+//! It is `examples/minimal.rs`: `cargo build --release --target wasm32-wasip2 --example minimal` makes a component of it. One that keeps what it is
+//! given, in a database that the host grants, is `adapters/sql`.
+//!
+//! ```
+#![doc = include_str!("../examples/minimal.rs")]
+//! ```
+
+mod adapter;
+mod append;
+#[doc(hidden)]
+pub mod bindings;
+mod config;
+mod cursor;
+mod error;
+#[doc(hidden)]
+pub mod export;
+mod logging;
+pub mod sql;
+
+pub use adapter::{Adapter, MAX_LIST_SESSIONS, MAX_READ_BYTES};
+pub use append::{Append, plan_append};
+pub use bindings::agent_host::types::types::{
+    Epoch, Error, FileInfo, Page, ProfileSummary, SessionChanges, SessionRecord, Snapshot, StreamInfo, Timestamp,
+};
+pub use bindings::exports::agent_host::persistence::lifecycle::{AdapterInfo, Concurrency};
+pub use config::Config;
+pub use cursor::Cursor;
+pub use log;
+
+/// What an adapter's functions give.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Makes the crate's component out of a type that implements [`Adapter`]. To be called once, in a crate of type `cdylib`.
+///
+/// Outside of WebAssembly it only checks the type, so that the adapter's own tests can run on the developer's machine.
+#[macro_export]
+macro_rules! export_adapter {
+    ($adapter:ty) => {
+        const _: () = {
+            struct Component;
+
+            ::std::thread_local! {
+                static SLOT: $crate::export::Slot<$adapter> = const { $crate::export::Slot::empty() };
+            }
+
+            impl $crate::export::Instance for Component {
+                type Adapter = $adapter;
+
+                fn slot() -> &'static ::std::thread::LocalKey<$crate::export::Slot<$adapter>> {
+                    &SLOT
+                }
+            }
+
+            // Names such as `agent-host:persistence/sessions@0.1.0#create-session` are none to a native linker.
+            #[cfg(target_family = "wasm")]
+    $crate::bindings::export!(Component with_types_in $crate::bindings);
+        };
+    };
+}

@@ -1,0 +1,118 @@
+//! The persistence adapter that keeps everything in tables of a database that the host grants, by default a SQLite file.
+//!
+//! Every write is one call into the host, a batch of statements that do nothing unless the session exists and the write's epoch holds; the
+//! number of rows that each changed tells what happened. Only what a batch cannot tell (why nothing happened, whether an append repeats what is
+//! stored) takes further calls. So writes cost what is new, and never hold the database longer than they need it.
+//!
+//! - `dialect`: what differs between the databases.
+//! - `database`: the granted connection, speaking its dialect.
+//! - `schema`: the tables, and how they came to be.
+//! - `chunks`: contents of streams and files as rows of bytes.
+//! - `sessions`, `streams`, `files`, `profiles`: the contract.
+#![forbid(unsafe_code)]
+
+mod chunks;
+mod database;
+mod dialect;
+mod files;
+mod profiles;
+mod schema;
+mod sessions;
+mod streams;
+
+use agent_host_adapter::{
+    Adapter, AdapterInfo, Concurrency, Config, Epoch, FileInfo, Page, ProfileSummary, Result, SessionChanges, SessionRecord, Snapshot,
+    export_adapter,
+};
+
+use crate::database::Database;
+
+/// The configuration key that names the granted database.
+const DATABASE_KEY: &str = "database";
+
+/// The granted database, if the configuration names none.
+const DEFAULT_DATABASE: &str = "main";
+
+/// The adapter. It keeps nothing but the connection: everything is in the database, so any number of instances may run at once.
+pub struct Sql {
+    database: Database,
+}
+
+export_adapter!(Sql);
+
+impl Adapter for Sql {
+    fn open(config: &Config) -> Result<Self> {
+        config.only(&[DATABASE_KEY])?;
+        let database = Database::open(config.get(DATABASE_KEY).unwrap_or(DEFAULT_DATABASE))?;
+        schema::migrate(&database)?;
+        Ok(Self { database })
+    }
+
+    fn info(&self) -> AdapterInfo {
+        AdapterInfo { name: "sql".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), concurrency: Concurrency::Pooled, extra: None }
+    }
+
+    fn health(&self) -> Result<()> {
+        schema::check(&self.database)
+    }
+
+    fn create_session(&mut self, epoch: Epoch, session: SessionRecord) -> Result<()> {
+        sessions::create(&self.database, epoch, &session)
+    }
+
+    fn load_session(&self, id: &str) -> Result<Option<Snapshot>> {
+        sessions::load(&self.database, id)
+    }
+
+    fn update_session(&mut self, epoch: Epoch, id: &str, changes: SessionChanges) -> Result<()> {
+        sessions::update(&self.database, epoch, id, &changes)
+    }
+
+    fn delete_session(&mut self, epoch: Epoch, id: &str) -> Result<()> {
+        sessions::delete(&self.database, epoch, id)
+    }
+
+    fn list_sessions(&self, cursor: Option<&str>, limit: u32) -> Result<Page> {
+        sessions::list(&self.database, cursor, limit)
+    }
+
+    fn append(&mut self, epoch: Epoch, session: &str, stream: &str, offset: u64, data: &[u8]) -> Result<u64> {
+        streams::append(&self.database, epoch, session, stream, offset, data)
+    }
+
+    fn read(&self, session: &str, stream: &str, offset: u64, max: u32) -> Result<Vec<u8>> {
+        streams::read(&self.database, session, stream, offset, max)
+    }
+
+    fn replace(&mut self, epoch: Epoch, session: &str, stream: &str, data: Vec<u8>) -> Result<u64> {
+        streams::replace(&self.database, epoch, session, stream, &data)
+    }
+
+    fn save_file(&mut self, epoch: Epoch, session: &str, file: FileInfo, content: Vec<u8>) -> Result<()> {
+        files::save(&self.database, epoch, session, &file, &content)
+    }
+
+    fn read_file(&self, session: &str, path: &str, offset: u64, max: u32) -> Result<Vec<u8>> {
+        files::read(&self.database, session, path, offset, max)
+    }
+
+    fn delete_file(&mut self, epoch: Epoch, session: &str, path: &str) -> Result<()> {
+        files::delete(&self.database, epoch, session, path)
+    }
+
+    fn list_profiles(&self) -> Result<Vec<ProfileSummary>> {
+        profiles::list(&self.database)
+    }
+
+    fn load_profile(&self, id: &str) -> Result<Option<String>> {
+        profiles::load(&self.database, id)
+    }
+
+    fn save_profile(&mut self, profile: ProfileSummary, document: String) -> Result<()> {
+        profiles::save(&self.database, &profile, &document)
+    }
+
+    fn delete_profile(&mut self, id: &str) -> Result<()> {
+        profiles::delete(&self.database, id)
+    }
+}

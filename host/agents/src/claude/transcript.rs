@@ -1,0 +1,163 @@
+//! Where `claude` keeps its transcripts, and how they are laid down for it to resume.
+//!
+//! A stored transcript is what the command mirrored, line for line. In a subagent's, lines of the type `agent_metadata` stand for a small file
+//! of their own beside the transcript, which the command rewrites; the last one is what that file holds.
+
+use std::collections::BTreeMap;
+
+use agent_host_session::id::ConversationId;
+use agent_host_session::ports::agent::Invalid;
+use agent_host_session::ports::sandbox::{File, Layout};
+use agent_host_session::record::StreamName;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::wire;
+use crate::place;
+
+/// The type of the lines that stand for `agent-<id>.meta.json`.
+pub(super) const METADATA: &str = "agent_metadata";
+
+/// The command cuts longer names of project directories and adds a hash. It finds a transcript in any of them, so that a cut is enough.
+const MAX_PROJECT_BYTES: usize = 200;
+
+/// The name of the project directory of a workspace: what is no ASCII letter or digit becomes `-`, a character outside the basic plane two of them.
+fn project(workspace: &str) -> String {
+    workspace
+        .encode_utf16()
+        .map(|unit| u8::try_from(unit).ok().filter(u8::is_ascii_alphanumeric).map_or('-', char::from))
+        .take(MAX_PROJECT_BYTES)
+        .collect()
+}
+
+/// Whether the command can resume from a main transcript: without a message of the user it says that there is no such conversation.
+pub(super) fn is_resumable(main: &[u8]) -> bool {
+    lines(main).any(|line| wire::kind(line).is_ok_and(|kind| matches!(&*kind, "user" | "assistant")))
+}
+
+/// The files that make `session` resumable.
+pub(super) fn restore(session: &str, transcripts: &BTreeMap<StreamName, Bytes>, layout: &Layout) -> Result<Vec<File>, Invalid> {
+    let directory = format!(".claude/projects/{}", project(&layout.workspace));
+    let mut files = Vec::new();
+    for (stream, content) in transcripts {
+        match stream {
+            StreamName::Events => {}
+            StreamName::TranscriptMain => files.push(place::home(&format!("{directory}/{session}.jsonl"), content.clone())?),
+            StreamName::TranscriptSubagent(id) => {
+                let (transcript, metadata) = split_metadata(content);
+                files.push(place::home(&format!("{directory}/{session}/subagents/agent-{id}.jsonl"), transcript)?);
+                if let Some(metadata) = metadata {
+                    files.push(place::home(&format!("{directory}/{session}/subagents/agent-{id}.meta.json"), metadata)?);
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// A subagent's transcript without its metadata, and the last metadata as the command keeps it.
+fn split_metadata(content: &Bytes) -> (Bytes, Option<Bytes>) {
+    let mut transcript = Vec::with_capacity(content.len());
+    let mut metadata = None;
+    for line in content.split_inclusive(|byte| *byte == b'\n') {
+        let text = std::str::from_utf8(line).unwrap_or_default();
+        if wire::kind(text).is_ok_and(|kind| kind == METADATA) {
+            metadata = serde_json::from_str::<Map<String, Value>>(text).ok();
+        } else {
+            transcript.extend_from_slice(line);
+        }
+    }
+    let metadata = metadata.map(|mut metadata| {
+        metadata.remove("type");
+        Bytes::from(Value::Object(metadata).to_string())
+    });
+    (Bytes::from(transcript), metadata)
+}
+
+/// A transcript's lines that are text.
+pub(super) fn lines(transcript: &[u8]) -> impl Iterator<Item = &str> {
+    transcript.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok()).filter(|line| !line.trim().is_empty())
+}
+
+/// Which transcript a file of the command is.
+#[derive(Debug, PartialEq)]
+pub(super) enum Kept<'a> {
+    /// The main one of a session.
+    Main { session: &'a str },
+    /// A subagent's.
+    Subagent { session: &'a str, id: &'a str },
+}
+
+/// Reads a path such as `…/projects/<project>/<session>.jsonl` or `…/<session>/subagents/agent-<id>.jsonl`; `None` for any other.
+pub(super) fn locate(path: &str) -> Option<Kept<'_>> {
+    let (directory, name) = path.strip_suffix(".jsonl")?.rsplit_once('/')?;
+    if let Some(session) = directory.strip_suffix("/subagents") {
+        let id = name.strip_prefix("agent-")?;
+        // The id becomes part of a stream's name and, when it is laid down again, of a path.
+        ConversationId::new(id).ok()?;
+        return Some(Kept::Subagent { session: session.rsplit('/').next()?, id });
+    }
+    let (parent, _project) = directory.rsplit_once('/')?;
+    parent.ends_with("/projects").then_some(Kept::Main { session: name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_directory_is_named_as_the_command_names_it() {
+        for (workspace, name) in [("/workspace", "-workspace"), ("/a b/w.x_y", "-a-b-w-x-y"), ("/ü/💡", "-----")] {
+            assert_eq!(project(workspace), name, "{workspace}");
+        }
+        assert_eq!(project(&format!("/{}", "x".repeat(500))).len(), MAX_PROJECT_BYTES);
+    }
+
+    #[test]
+    fn files_are_told_apart_by_their_path() {
+        let session = "8ae21b76-6657-40d0-b4d7-7e0c9e5ec35f";
+        let project = "/home/agent/.claude/projects/-workspace";
+        assert_eq!(locate(&format!("{project}/{session}.jsonl")), Some(Kept::Main { session }));
+        let subagent = Kept::Subagent { session, id: "a82cafbfbcb955df5" };
+        assert_eq!(locate(&format!("{project}/{session}/subagents/agent-a82cafbfbcb955df5.jsonl")), Some(subagent));
+        for other in [
+            format!("{project}/{session}/subagents/agent-a.meta.json"),
+            format!("{project}/{session}/subagents/agent-..jsonl"),
+            format!("{project}/{session}/subagents/other.jsonl"),
+            format!("{project}/memory/deep/notes.jsonl"),
+            "x.jsonl".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(locate(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_transcript_without_a_message_cannot_be_resumed() {
+        let queued = r#"{"type":"queue-operation","operation":"enqueue","content":"hi"}"#;
+        assert!(!is_resumable(b""));
+        assert!(!is_resumable(format!("{queued}\n{queued}\n").as_bytes()));
+        assert!(is_resumable(format!("{queued}\n{{\"parentUuid\":null,\"type\":\"user\"}}\n").as_bytes()));
+    }
+
+    #[test]
+    fn the_last_metadata_of_a_subagent_becomes_a_file_of_its_own() {
+        let line = r#"{"isSidechain":true, "type":"user","uuid":"1"}"#;
+        let content = format!(
+            "{{\"type\":\"agent_metadata\",\"agentType\":\"x\"}}\n{line}\n{{\"type\":\"agent_metadata\",\"agentType\":\"x\",\"finished\":true}}\n"
+        );
+        let transcripts = BTreeMap::from([
+            (StreamName::TranscriptMain, Bytes::from_static(b"main\n")),
+            (StreamName::TranscriptSubagent("a1".into()), Bytes::from(content)),
+        ]);
+        let layout = Layout { home: "/home/agent".into(), workspace: "/workspace".into() };
+        let files: BTreeMap<String, Bytes> =
+            restore("s-1", &transcripts, &layout).unwrap().into_iter().map(|file| (file.path.to_string(), file.content)).collect();
+        let directory = ".claude/projects/-workspace";
+        assert_eq!(files.len(), 3);
+        assert_eq!(files[&format!("{directory}/s-1.jsonl")], "main\n");
+        assert_eq!(files[&format!("{directory}/s-1/subagents/agent-a1.jsonl")], format!("{line}\n"));
+        let metadata: Value = serde_json::from_slice(&files[&format!("{directory}/s-1/subagents/agent-a1.meta.json")]).unwrap();
+        assert_eq!(metadata, serde_json::json!({"agentType": "x", "finished": true}));
+    }
+}

@@ -1,0 +1,160 @@
+//! The command line. Serving is what the program does when no command is named.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::config::setting::{SectionInfo, Setting, sections};
+
+/// Runs coding agents in sandboxes for your applications, and stores everything through a WebAssembly component.
+///
+/// Without a command it serves until it is told to stop by Ctrl-C or SIGTERM. Every setting below can also be given in the configuration
+/// file and as an environment variable; --help tells more about each than -h.
+#[derive(Debug, Parser)]
+#[command(name = "agent-host", version, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// The configuration file; without it, agent-host.toml in the working directory, if there is one.
+    ///
+    /// Environment variable: AGENT_HOST_CONFIG
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingFlags,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program can do besides serving.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Checks the configuration without starting: prints what is in force and where it was given, or what is wrong.
+    CheckConfig,
+    /// Prints the configuration reference.
+    #[command(hide = true)]
+    ConfigReference {
+        /// As what.
+        #[arg(value_enum, default_value_t)]
+        format: ReferenceFormat,
+    },
+}
+
+/// What the configuration reference looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReferenceFormat {
+    /// The section of the README.
+    #[default]
+    Markdown,
+    /// An example agent-host.toml.
+    Toml,
+}
+
+/// The settings that were given as flags: the whole key and the text. The flags are those of the table of settings.
+#[derive(Clone, Debug, Default)]
+pub struct SettingFlags(pub BTreeMap<String, String>);
+
+impl Args for SettingFlags {
+    fn augment_args(command: Clap) -> Clap {
+        sections().iter().fold(command, |command, section| command.args(section.settings.iter().map(|setting| argument(section, setting))))
+    }
+
+    fn augment_args_for_update(command: Clap) -> Clap {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for setting in sections().into_iter().flat_map(|section| section.settings) {
+            if let Some(text) = matches.get_one::<String>(&setting.key) {
+                self.0.insert(setting.key, text.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn argument(section: &SectionInfo, setting: &Setting) -> Arg {
+    // Markdown's quotes are for the README.
+    let plain = |text: &str| text.replace('`', "");
+    let default = setting.default.unwrap_or("none");
+    let long = format!(
+        "{}\n\nType: {}\nDefault: {default} ({})\nEnvironment variable: {}",
+        plain(&setting.doc),
+        plain(&setting.type_name),
+        plain(setting.reason),
+        setting.variable()
+    );
+    let first_sentence = setting.doc.split(". ").next().unwrap_or_default().trim_end_matches('.');
+    let heading = if section.name.is_empty() { "Host".to_owned() } else { format!("Settings of [{}]", section.name) };
+    Arg::new(setting.key.clone())
+        .long(setting.flag().trim_start_matches('-').to_owned())
+        .value_name("VALUE")
+        .help(format!("{} [default: {default}]", plain(first_sentence)))
+        .long_help(long)
+        .help_heading(heading)
+        .global(true)
+        // A path, a text or an argument may begin with a hyphen.
+        .allow_hyphen_values(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Arguments {
+        Arguments::try_parse_from([&["agent-host"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_needs_no_command() {
+        assert_eq!(parse(&[]).command, None);
+    }
+
+    #[test]
+    fn flags_can_stand_before_and_after_a_command() {
+        for arguments in [
+            &["--session.idle-timeout", "1m", "--config", "x.toml", "check-config"][..],
+            &["check-config", "--session.idle-timeout=1m", "--config=x.toml"],
+        ] {
+            let arguments = parse(arguments);
+            assert_eq!(arguments.command, Some(Command::CheckConfig));
+            assert_eq!(arguments.settings.0, BTreeMap::from([("session.idle_timeout".to_owned(), "1m".to_owned())]));
+            assert_eq!(arguments.config, Some(PathBuf::from("x.toml")));
+        }
+    }
+
+    #[test]
+    fn an_unknown_flag_or_command_is_refused() {
+        for argument in ["--session.idle-timout=1m", "serv"] {
+            let error = Arguments::try_parse_from(["agent-host", argument]).unwrap_err();
+            assert!(error.to_string().contains(argument.trim_end_matches("=1m")), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_setting() {
+        let help = Arguments::command().render_long_help().to_string();
+        for setting in sections().into_iter().flat_map(|section| section.settings) {
+            assert!(help.contains(&setting.flag()), "{} is missing", setting.flag());
+            assert!(help.contains(&setting.variable()), "{} is missing", setting.variable());
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Settings that grant something: the persistence component and what it may use, the origins of web pages.
+
+use std::path::PathBuf;
+
+use agent_host_api::Origin;
+
+use super::error::Error;
+use super::node::{Node, Value};
+use super::read::{Context, Read, refuse, text};
+use super::setting::Shape;
+
+/// Which persistence component runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// The built-in one that keeps everything in a SQLite database.
+    Sqlite,
+    /// The built-in one that keeps everything in memory.
+    Memory,
+    /// One's own: the absolute path of a component.
+    File(PathBuf),
+}
+
+impl Read for Component {
+    const SHAPE: Shape = Shape::Text;
+
+    fn type_name() -> String {
+        "`\"sqlite\"` or `\"memory\"` or the path of a .wasm file".into()
+    }
+
+    fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {
+        let expected = r#""sqlite", "memory" or the path of a .wasm file"#;
+        match text::<Self>(node, expected)? {
+            "sqlite" => Ok(Self::Sqlite),
+            "memory" => Ok(Self::Memory),
+            path if path.ends_with(".wasm") => {
+                let path = context.resolve(&node.place, path);
+                if path.is_file() {
+                    Ok(Self::File(path))
+                } else {
+                    Err(refuse::<Self>(node, format!("there is no file {}", path.display())))
+                }
+            }
+            _ => Err(refuse::<Self>(node, format!("expected {expected}"))),
+        }
+    }
+}
+
+/// A database that a component may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// A SQLite database file, by its absolute path. Made if it is not there.
+    Sqlite(PathBuf),
+}
+
+impl Read for Database {
+    const SHAPE: Shape = Shape::Text;
+
+    fn type_name() -> String {
+        "`sqlite:PATH`".into()
+    }
+
+    fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {
+        let expected = r#""sqlite:PATH""#;
+        match text::<Self>(node, expected)?.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() => Ok(Self::Sqlite(context.resolve(&node.place, path))),
+            _ => Err(refuse::<Self>(node, format!("expected {expected}"))),
+        }
+    }
+}
+
+/// A directory that a component may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Its absolute path on this machine.
+    pub host: PathBuf,
+    /// Its absolute path as the component sees it.
+    pub guest: String,
+    /// Whether the component may change what is in it.
+    pub write: bool,
+}
+
+impl Read for Directory {
+    const SHAPE: Shape = Shape::Value;
+
+    fn type_name() -> String {
+        "`{ host = PATH, guest = PATH, write = false }`".into()
+    }
+
+    fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {
+        let Value::Table(fields) = &node.value else {
+            return Err(refuse::<Self>(node, r#"expected a table such as { host = "data", guest = "/data", write = true }"#));
+        };
+        let (mut host, mut guest, mut write) = (None, None, false);
+        for (name, field) in fields {
+            match name.as_str() {
+                "host" => host = Some(PathBuf::read(field, context)?),
+                "guest" => guest = Some(guest_path(field)?),
+                "write" => write = bool::read(field, context)?,
+                _ => {
+                    let hint = "a directory has host, guest, write".to_owned();
+                    return Err(Error::UnknownKey { place: field.key_place.clone(), key: field.key.clone(), hint });
+                }
+            }
+        }
+        match (host, guest) {
+            (Some(host), Some(guest)) => Ok(Self { host, guest, write }),
+            (None, _) => Err(refuse::<Self>(node, "host is missing: the directory on this machine")),
+            (_, None) => Err(refuse::<Self>(node, "guest is missing: the directory as the component sees it")),
+        }
+    }
+}
+
+fn guest_path(node: &Node) -> Result<String, Error> {
+    let expected = r#"an absolute path such as "/data""#;
+    match text::<String>(node, expected)? {
+        path if path.starts_with('/') => Ok(path.to_owned()),
+        _ => Err(refuse::<String>(node, format!("expected {expected}"))),
+    }
+}
+
+impl Read for Origin {
+    const SHAPE: Shape = Shape::Text;
+
+    fn type_name() -> String {
+        "`https://HOST`".into()
+    }
+
+    fn read(node: &Node, _context: &Context<'_>) -> Result<Self, Error> {
+        let expected = r#"an origin such as "https://example.org" or "http://localhost:3000", without a path"#;
+        Self::new(text::<Self>(node, expected)?).map_err(|_| refuse::<Self>(node, format!("expected {expected}")))
+    }
+}

@@ -1,0 +1,125 @@
+//! The configuration: from a file, environment variables and flags to plain typed values.
+//!
+//! One table says everything about a setting: its key, type, default, meaning and the reason for the default. It is written
+//! once, in [`schema`], as the structs that the rest of the program sees; the flags, the variables, `--help`, the reference in
+//! the README and the example file are made from it. A value keeps the place where it was given until it has been read, so
+//! that an error can name it.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`schema`] | the settings themselves |
+//! | [`setting`] | what a setting is, and the macro that makes structs and table from one text |
+//! | [`choice`], [`grant`], [`secret`] | the types of settings that are more than a text or a number |
+//! | `read` | texts, numbers, durations, sizes, paths, lists and tables out of nodes |
+//! | `node` | TOML values with their places |
+//! | `layers` | defaults, file, variables and flags, one upon the other |
+//! | [`environment`] | the environment variables, as a trait |
+//! | [`reference`](mod@reference) | the settings as Markdown, as an example file, and as they are in force |
+//! | [`profiles`] | the directory of agent profiles |
+
+pub mod choice;
+pub mod environment;
+mod error;
+pub mod grant;
+mod layers;
+mod node;
+pub mod profiles;
+mod read;
+pub mod reference;
+pub mod schema;
+pub mod secret;
+pub mod setting;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use environment::Environment;
+pub use error::Error;
+use layers::Layers;
+use read::{Context, Reader};
+pub use schema::Config;
+use setting::Section;
+
+/// The file that is read from the working directory if no other is named and it exists.
+pub const DEFAULT_FILE: &str = "agent-host.toml";
+
+/// What every environment variable of the host begins with.
+pub const VARIABLE_PREFIX: &str = "AGENT_HOST_";
+
+/// Names the configuration file, as `--config` does.
+pub const FILE_VARIABLE: &str = "AGENT_HOST_CONFIG";
+
+/// Where the configuration comes from.
+pub struct Sources<'a> {
+    /// The file named by `--config`.
+    pub file: Option<&'a Path>,
+    /// Values given as flags: a setting's whole key and the text.
+    pub flags: &'a BTreeMap<String, String>,
+    /// The environment variables.
+    pub environment: &'a dyn Environment,
+    /// What relative paths that do not come from a file are relative to.
+    pub working_dir: &'a Path,
+}
+
+/// The configuration, and what else is known from reading it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// All settings in force as TOML, each with the place where it was given, without secrets.
+    pub effective: String,
+    /// Environment variables that look as if they were meant for the host, but name no setting: worth a warning.
+    pub unknown_variables: Vec<String>,
+}
+
+/// Reads the configuration: a flag wins over a variable, a variable over the file, the file over the default.
+///
+/// # Errors
+/// [`Error`] names the key, the value and the place of the first thing that is wrong.
+pub fn load(sources: &Sources<'_>) -> Result<Loaded, Error> {
+    let file = find_file(sources)?;
+    let mut layers = Layers::defaults();
+    if let Some(file) = &file {
+        layers.add_file(file, sources.working_dir)?;
+    }
+    let unknown_variables = layers.add_variables(sources.environment)?;
+    layers.add_flags(sources.flags);
+    layers.derive_defaults(sources.environment);
+
+    let context = Context { environment: sources.environment, working_dir: sources.working_dir };
+    let config = Config::read(&Reader { nodes: layers.nodes(), context: &context })?;
+    check(&config, &layers)?;
+    Ok(Loaded { config, file, effective: reference::effective(layers.nodes()), unknown_variables })
+}
+
+fn find_file(sources: &Sources<'_>) -> Result<Option<PathBuf>, Error> {
+    if let Some(file) = sources.file {
+        return Ok(Some(file.to_owned()));
+    }
+    if let Some(file) = environment::text(sources.environment, FILE_VARIABLE)? {
+        return Ok(Some(file.into()));
+    }
+    let file = Path::new(DEFAULT_FILE);
+    // Anything but certain absence is left to reading, whose error says more: a file that may not be read must not be passed over.
+    let absent = matches!(sources.working_dir.join(file).try_exists(), Ok(false));
+    Ok((!absent).then(|| file.to_owned()))
+}
+
+/// What no setting shows by itself.
+fn check(config: &Config, layers: &Layers) -> Result<(), Error> {
+    if config.auth.api_keys.is_empty() && !config.listen.ip().to_canonical().is_loopback() {
+        let reason = "without keys the host listens on loopback only, since anybody who reaches it could run programs with it; \
+                      set auth.api_keys, or listen on 127.0.0.1 or [::1]";
+        return Err(layers.refuse("listen", reason));
+    }
+    if config.limits.message > config.limits.body {
+        // The one to blame is the one that was given.
+        let key = if layers.is_default("limits.message") { "limits.body" } else { "limits.message" };
+        return Err(layers.refuse(key, "a body holds a message, so limits.message can be at most limits.body"));
+    }
+    Ok(())
+}

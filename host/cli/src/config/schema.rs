@@ -1,0 +1,197 @@
+//! The settings themselves: each with its type, its default, what it does, and why the default is what it is.
+//!
+//! In these structs a `u64` is a size in bytes, a `usize` a number of things, and a path is absolute if the working directory is.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_host_api::Origin;
+
+use super::choice::{Isolation, LogFormat, Provider};
+use super::grant::{Component, Database, Directory};
+use super::secret::{ApiKey, Secret};
+use super::setting::section;
+
+section! {
+    /// The host itself.
+    Config in "" {
+        /// Where the host listens: an IP address and a port. Any other than a loopback address needs `auth.api_keys`.
+        listen: SocketAddr = "127.0.0.1:7878"
+            because "what runs programs for whoever can reach it is reachable from this machine only, until there are keys";
+        /// Where the host keeps what is its own: the database, compiled components, sandboxes.
+        data_dir: PathBuf = "agent-host-data"
+            because "a first try needs no rights beyond the directory it is started in, and leaves everything in one place";
+        /// What the log on standard error looks like: lines for people or JSON for machines.
+        log_format: LogFormat = "text" because "a terminal is where the host is first seen";
+    } with {
+        /// Who may use the API.
+        auth: Auth;
+        /// The persistence component.
+        persistence: Persistence;
+        /// Where agents run.
+        sandbox: Sandbox;
+        /// The agent programs.
+        agents: Agents;
+        /// How sessions live.
+        session: Session;
+        /// What bounds the host's memory and work.
+        limits: Limits;
+        /// Agent profiles from files.
+        profiles: Profiles;
+    }
+}
+
+section! {
+    /// Who may use the API.
+    Auth in "auth" {
+        /// Keys that clients show as `Authorization: Bearer KEY`. Each is a reference to an environment variable of the host or to a file;
+        /// the key itself is refused here.
+        /// Without any, everybody who reaches the host may use it.
+        api_keys: Vec<ApiKey> = [] because "a first try needs no key, since the host then listens on loopback only";
+        /// Origins whose web pages may use the API, besides the host's own.
+        allowed_origins: Vec<Origin> = []
+            because "a page from anywhere could otherwise use a host that listens on the visitor's own machine";
+    }
+}
+
+section! {
+    /// The WebAssembly component that stores sessions, and how it runs.
+    Persistence in "persistence" {
+        /// Which component stores everything: the built-in `sqlite` or `memory`, or the path of your own.
+        component: Component = "sqlite" because "it is durable and needs nothing installed";
+        /// What the component is told when it is opened. Its values are shown to it and in the log: no place for secrets.
+        config: BTreeMap<String, String> = {} because "the built-in components need none";
+        /// Instances of the component, each of which answers one call at a time. A component that wants to be alone gets one.
+        pool: usize = 8
+            because "calls wait for the disk more than for a processor; beyond that many they wait for each other inside the database";
+        /// How long a call may take before the instance is given up and replaced.
+        call_timeout: Duration = "10s" because "it is far above what a slow disk needs, and a client still waits for the answer";
+        /// Memory that an instance may use.
+        memory: u64 = "256 MiB"
+            because "it holds the largest file and batch many times over, and the whole pool still fits into a small server";
+    } with {
+        /// What the component may use.
+        grants: Grants;
+    }
+}
+
+section! {
+    /// What the persistence component may use. What is not granted does not exist for it.
+    Grants in "persistence.grants" {
+        /// Databases by the name that the component opens them by. For `sqlite` the default is `main`, which is `agent-host.db` in
+        /// `data_dir`.
+        databases: BTreeMap<String, Database> = {} because "a component of one's own may need none";
+        /// Directories, read-only unless `write` is true.
+        dirs: Vec<Directory> = [] because "a component can only do what it was granted";
+        /// The component's environment variables.
+        env: BTreeMap<String, Secret> = {} because "a component can only do what it was granted";
+    }
+}
+
+section! {
+    /// Where agents run.
+    Sandbox in "sandbox" {
+        /// Who makes sandboxes.
+        provider: Provider = "local" because "it needs no account";
+    } with {
+        /// Sandboxes on this machine.
+        local: Local;
+    }
+}
+
+section! {
+    /// Sandboxes on this machine.
+    Local in "sandbox.local" {
+        /// How far agents are kept from the rest of the machine: by bubblewrap where it works, by bubblewrap or not at all, or only by
+        /// directories of their own.
+        isolation: Isolation = "auto" because "the host runs everywhere, and says so clearly where it cannot isolate";
+        /// Files and directories that agents may read, besides the system's and those of the agent program.
+        readable: Vec<PathBuf> = [] because "everything else on the machine is none of the agent's business";
+        /// Patterns, as in a `.gitignore`, of workspace files that are neither reported nor stored.
+        ignore: Vec<String> = [
+            ".git", ".hg", ".jj", ".svn",
+            "node_modules/", ".venv/",
+            "__pycache__/", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/",
+            "target/",
+            ".DS_Store", "*.swp"
+        ] because "version control keeps its own, tools make the others again, and they are many times as large as what the agent wrote";
+    }
+}
+
+section! {
+    /// The agent programs.
+    Agents in "agents" {
+    } with {
+        /// Claude.
+        claude_agent_sdk: ClaudeAgentSdk;
+    } and {
+        /// The built-in agent that needs no key and says what it hears. It has no settings.
+        "agents.echo";
+    }
+}
+
+section! {
+    /// Claude, through the `claude` command.
+    ClaudeAgentSdk in "agents.claude-agent-sdk" {
+        /// The program: a name to look for in the `PATH`, or an absolute path.
+        command: String = "claude" because "it is what its installers call it";
+        /// Arguments that come before the host's own.
+        args: Vec<String> = [] because "the host gives the program all that it needs";
+        /// Environment variables that the program gets besides those of the profile; nothing else of the host's environment reaches it.
+        /// A table given here takes the place of the default, which passes on `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN` and
+        /// `ANTHROPIC_BASE_URL` where the host has them.
+        env: BTreeMap<String, Secret> = {} because "the usual variables of the usual login just work";
+    }
+}
+
+section! {
+    /// How sessions live.
+    Session in "session" {
+        /// How long a session may be without work before its sandbox ends and it leaves the memory. The next message brings it back.
+        idle_timeout: Duration = "15m" because "people come back within it, and a forgotten sandbox does not cost for long";
+        /// How often a running turn is stored, besides at its end.
+        sync_interval: Duration = "30s" because "it is how much of an agent's work may be lost with its machine";
+        /// How long running turns may go on after the host was told to stop. After it, everything is stored and the sandboxes end.
+        shutdown_grace: Duration = "10s" because "orchestrators kill 30 s after they ask, and storing needs its part of that";
+        /// How long a sandbox and the agent in it may take to be ready.
+        start_timeout: Duration = "60s" because "a cold start takes seconds; one that takes a minute does not come";
+    }
+}
+
+section! {
+    /// What bounds the host's memory and work. Sizes are like `10 MiB` or `512 KB`.
+    Limits in "limits" {
+        /// Body of a request.
+        body: u64 = "16 MiB" because "the largest message fits, with the JSON around it escaped";
+        /// Content of a message. At most `limits.body`.
+        message: u64 = "8 MiB" because "the largest image that model APIs take, 5 MB, is 6.7 MB in base64";
+        /// A session's options, as JSON.
+        options: u64 = "64 KiB" because "they are in every list of sessions";
+        /// Line that an agent prints; a longer one is skipped.
+        line: u64 = "32 MiB" because "agents print a whole tool result on a line, with files of 16 MB among them";
+        /// Workspace file whose content is stored; a larger one is only reported.
+        file: u64 = "10 MiB" because "a file is held in memory while it is stored, and source code is smaller";
+        /// Messages of a session that wait for their turn; a further one is refused.
+        queue: usize = 100 because "a client that sends more before the first answer is in a loop";
+        /// Sessions in memory at once; a further one is refused.
+        sessions: usize = 1000 because "each may hold a process, a sandbox and limits.log_bytes";
+        /// Connections at once, those of WebSockets included; a further one waits.
+        connections: usize = 900 because "each takes one open file, of which a process often may have 1,024";
+        /// Sessions that a connection may have joined at once.
+        subscriptions: usize = 64 because "a window of an application shows a few sessions";
+        /// Events of a loaded session that are kept for clients that come back.
+        log_events: usize = 10000 because "a fast agent makes 5,000 a minute, and clients come back within two";
+        /// Size of the events of a loaded session that are kept for clients that come back.
+        log_bytes: u64 = "4 MiB" because "with it a thousand sessions fit into a server's memory, even if all are busy";
+    }
+}
+
+section! {
+    /// Agent profiles from files, besides those that are stored through the API and the built-in `default`.
+    Profiles in "profiles" {
+        /// A directory of `.json` and `.toml` files, one profile each, which are put into the store when the host starts.
+        dir: Option<PathBuf> = none because "the built-in profile is enough to begin with";
+    }
+}

@@ -1,0 +1,238 @@
+//! The configuration as a whole: precedence, units, rules, paths.
+
+mod errors;
+mod secrets;
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::choice::{Isolation, LogFormat, Provider};
+use super::grant::{Component, Database, Directory};
+use super::*;
+
+/// A working directory with variables and flags.
+struct Setup {
+    dir: tempfile::TempDir,
+    variables: BTreeMap<String, String>,
+    flags: BTreeMap<String, String>,
+    config: Option<PathBuf>,
+}
+
+impl Setup {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), variables: BTreeMap::new(), flags: BTreeMap::new(), config: None }
+    }
+
+    fn file(self, name: &str, text: &str) -> Self {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    fn toml(self, text: &str) -> Self {
+        self.file(DEFAULT_FILE, text)
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    fn flag(mut self, key: &str, text: &str) -> Self {
+        self.flags.insert(key.into(), text.into());
+        self
+    }
+
+    fn config(mut self, file: &str) -> Self {
+        self.config = Some(file.into());
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn try_load(&self) -> Result<Loaded, Error> {
+        let (flags, environment) = (&self.flags, &self.variables);
+        load(&Sources { file: self.config.as_deref(), flags, environment, working_dir: self.dir.path() })
+    }
+
+    fn load(&self) -> Config {
+        self.try_load().unwrap().config
+    }
+
+    fn error(&self) -> String {
+        self.try_load().unwrap_err().to_string().replace(&*self.dir.path().to_string_lossy(), "DIR")
+    }
+}
+
+#[test]
+fn nothing_has_to_be_configured() {
+    let setup = Setup::new();
+    let loaded = setup.try_load().unwrap();
+    let config = loaded.config;
+    assert_eq!(loaded.file, None);
+    assert_eq!(config.listen, "127.0.0.1:7878".parse().unwrap());
+    assert_eq!(config.data_dir, setup.path("agent-host-data"));
+    assert_eq!(config.log_format, LogFormat::Text);
+    assert!(config.auth.api_keys.is_empty() && config.auth.allowed_origins.is_empty());
+    assert_eq!(config.persistence.component, Component::Sqlite);
+    assert_eq!((config.persistence.pool, config.persistence.memory), (8, 256 << 20));
+    let database = Database::Sqlite(setup.path("agent-host-data/agent-host.db"));
+    assert_eq!(config.persistence.grants.databases, BTreeMap::from([("main".to_owned(), database)]));
+    assert_eq!((config.sandbox.provider, config.sandbox.local.isolation), (Provider::Local, Isolation::Auto));
+    assert_eq!(config.sandbox.local.ignore, agent_host_sandboxes::local::options::DEFAULT_IGNORE);
+    assert_eq!(config.agents.claude_agent_sdk.command, "claude");
+    assert!(config.agents.claude_agent_sdk.env.is_empty());
+    assert_eq!(config.session.idle_timeout, Duration::from_secs(15 * 60));
+    assert_eq!((config.limits.body, config.limits.file, config.limits.queue), (16 << 20, 10 << 20, 100));
+    assert_eq!(config.profiles.dir, None);
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
+    let seconds = |setup: &Setup| setup.load().session.idle_timeout.as_secs();
+    let setup = Setup::new();
+    assert_eq!(seconds(&setup), 900);
+    let setup = setup.toml("[session]\nidle_timeout = '3s'");
+    assert_eq!(seconds(&setup), 3);
+    let setup = setup.variable("AGENT_HOST_SESSION_IDLE_TIMEOUT", "2s");
+    assert_eq!(seconds(&setup), 2);
+    let setup = setup.flag("session.idle_timeout", "1s");
+    assert_eq!(seconds(&setup), 1);
+}
+
+#[test]
+fn every_setting_can_be_given_in_every_way() {
+    let mut names = std::collections::BTreeSet::new();
+    for setting in setting::settings() {
+        assert!(names.insert(setting.flag()) && names.insert(setting.variable()), "{} is not the only one of its name", setting.key);
+        let value = setting.default.unwrap_or("'given'");
+        let (section, name) = setting.key.rsplit_once('.').unwrap_or(("", &setting.key));
+        let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+        for (setup, place) in [
+            (Setup::new().toml(&format!("{header}{name} = {value}")), "# agent-host.toml:".to_owned()),
+            (Setup::new().variable(&setting.variable(), value), format!("# environment variable {}\n", setting.variable())),
+            (Setup::new().flag(&setting.key, value), format!("# flag {}\n", setting.flag())),
+        ] {
+            let effective = setup.try_load().unwrap_or_else(|error| panic!("{} from {place}: {error}", setting.key)).effective;
+            assert_eq!(effective.matches(&place).count(), 1, "{place} in {effective}");
+        }
+    }
+}
+
+#[test]
+fn texts_from_outside_need_no_quotes() {
+    let setup = Setup::new()
+        .variable("K", "secret")
+        .variable("AGENT_HOST_AUTH_API_KEYS", "env:K")
+        .variable("AGENT_HOST_SANDBOX_LOCAL_IGNORE", r#"["a", "b"]"#)
+        .variable("AGENT_HOST_PERSISTENCE_CONFIG", r#"{ a = "1", "b c" = "2" }"#)
+        .variable("AGENT_HOST_LOG_FORMAT", "")
+        .flag("agents.claude-agent-sdk.command", "true")
+        .flag("agents.claude-agent-sdk.args", "--verbose")
+        .flag("data_dir", "\"quoted\"")
+        .flag("limits.queue", "7")
+        .flag("limits.body", "20000000");
+    let config = setup.load();
+    assert_eq!(config.auth.api_keys[0].value().expose_secret(), "secret");
+    assert_eq!(config.sandbox.local.ignore, ["a", "b"]);
+    assert_eq!(config.persistence.config, BTreeMap::from([("a".into(), "1".into()), ("b c".into(), "2".into())]));
+    assert_eq!(config.log_format, LogFormat::Text, "an empty variable counts as none");
+    assert_eq!(config.agents.claude_agent_sdk.command, "true");
+    assert_eq!(config.agents.claude_agent_sdk.args, ["--verbose"]);
+    assert_eq!(config.data_dir, setup.path("quoted"));
+    assert_eq!((config.limits.queue, config.limits.body), (7, 20_000_000));
+}
+
+#[test]
+fn durations_and_sizes_have_units() {
+    for (text, millis) in [("15m", 900_000), ("1h 30m", 5_400_000), ("500ms", 500), ("2 hours", 7_200_000), ("90 seconds", 90_000)] {
+        let config = Setup::new().toml(&format!("session.idle_timeout = '{text}'")).load();
+        assert_eq!(config.session.idle_timeout.as_millis(), millis, "{text}");
+    }
+    for (toml, bytes) in [("'10 MiB'", 10 << 20), ("'16MB'", 16_000_000), ("'1.5 GiB'", 3 << 29), ("123", 123), ("'123'", 123)] {
+        assert_eq!(Setup::new().toml(&format!("limits.file = {toml}")).load().limits.file, bytes, "{toml}");
+    }
+}
+
+#[test]
+fn without_keys_the_host_listens_on_loopback_only() {
+    for address in ["127.0.0.1:0", "127.1.2.3:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+        assert!(Setup::new().flag("listen", address).try_load().is_ok(), "{address}");
+    }
+    for address in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "[::ffff:10.0.0.1]:80"] {
+        let setup = Setup::new().flag("listen", address);
+        assert_eq!(
+            setup.error(),
+            format!(
+                "flag --listen: listen = \"{address}\": without keys the host listens on loopback only, since anybody who reaches it \
+                 could run programs with it; set auth.api_keys, or listen on 127.0.0.1 or [::1]"
+            )
+        );
+        assert!(setup.variable("K", "key").flag("auth.api_keys", "env:K").try_load().is_ok(), "{address}");
+    }
+}
+
+#[test]
+fn claude_gets_the_variables_of_its_login_unless_the_configuration_says_otherwise() {
+    let setup =
+        Setup::new().variable("ANTHROPIC_BASE_URL", "http://127.0.0.1:1").variable("ANTHROPIC_AUTH_TOKEN", "t").variable("HOME", "/");
+    let names = |setup: &Setup| setup.load().agents.claude_agent_sdk.env.into_keys().collect::<Vec<_>>();
+    assert_eq!(names(&setup), ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"]);
+    assert_eq!(names(&setup.toml("[agents.claude-agent-sdk.env]\nMINE = 'x'")), ["MINE"]);
+}
+
+#[test]
+fn a_relative_path_is_relative_to_where_it_was_written() {
+    let toml = "data_dir = 'data'\nprofiles.dir = './profiles'\nsandbox.local.readable = ['../tools', '/opt']\n\
+                [persistence]\ncomponent = 'my.wasm'\n\
+                [persistence.grants]\ndatabases = { a = 'sqlite:a.db' }\ndirs = [{ host = 'd', guest = '/d', write = true }]";
+    let setup = Setup::new().file("etc/my.wasm", "").file("etc/host.toml", toml).config("etc/host.toml");
+    let config = setup.load();
+    assert_eq!(config.data_dir, setup.path("etc/data"));
+    assert_eq!(config.profiles.dir, Some(setup.path("etc/profiles")));
+    assert_eq!(config.sandbox.local.readable, [setup.path("etc/../tools"), PathBuf::from("/opt")]);
+    assert_eq!(config.persistence.component, Component::File(setup.path("etc/my.wasm")));
+    assert_eq!(config.persistence.grants.databases["a"], Database::Sqlite(setup.path("etc/a.db")));
+    assert_eq!(config.persistence.grants.dirs, [Directory { host: setup.path("etc/d"), guest: "/d".into(), write: true }]);
+
+    let setup = Setup::new().file("etc/host.toml", "data_dir = 'data'").config("etc/host.toml");
+    let database = |setup: &Setup| setup.load().persistence.grants.databases["main"].clone();
+    assert_eq!(database(&setup), Database::Sqlite(setup.path("etc/data/agent-host.db")));
+    let setup = setup.flag("data_dir", "here");
+    assert_eq!(setup.load().data_dir, setup.path("here"));
+    assert_eq!(database(&setup), Database::Sqlite(setup.path("here/agent-host.db")));
+    let setup = setup.flag("persistence.component", "memory");
+    assert!(setup.load().persistence.grants.databases.is_empty(), "only what was asked for is granted");
+}
+
+#[test]
+fn a_variable_that_names_no_setting_is_told() {
+    let setup = Setup::new()
+        .variable("AGENT_HOST_SESSION_IDLE_TIMOUT", "1m")
+        .variable("AGENT_HOST_SERVICE_HOST", "10.0.0.1")
+        .variable("AGENT_HOST_PORT_7878_TCP", "tcp://10.0.0.1:7878")
+        .variable("AGENT_HOST_LISTEN", "127.0.0.1:1")
+        .variable("PATH", "/bin");
+    assert_eq!(setup.try_load().unwrap().unknown_variables, ["AGENT_HOST_SESSION_IDLE_TIMOUT"]);
+}
+
+#[test]
+fn the_example_file_says_the_defaults() {
+    let values = |text: &str| text.lines().map(|line| line.split("  # ").next().unwrap().to_owned()).collect::<Vec<_>>();
+    let defaults = values(&Setup::new().try_load().unwrap().effective);
+    let example = reference::example();
+    assert_eq!(values(&Setup::new().toml(&example).try_load().unwrap().effective), defaults);
+
+    // The same with the comment signs taken away, but for the two whose default is none or depends on others.
+    let names: Vec<&str> =
+        setting::settings().iter().map(|setting| setting.name).filter(|name| !["dir", "databases"].contains(name)).collect();
+    let is_setting = |line: &str| names.iter().any(|name| line.starts_with(&format!("# {name} = ")));
+    let live: Vec<&str> = example.lines().map(|line| if is_setting(line) { &line[2..] } else { line }).collect();
+    let loaded = Setup::new().toml(&live.join("\n")).try_load().unwrap();
+    assert_eq!(values(&loaded.effective), defaults);
+    assert_eq!(loaded.effective.matches("# agent-host.toml:").count(), names.len());
+}

@@ -1,0 +1,53 @@
+//! The data directory: what is in it, and the lock that keeps a second host out of it.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+/// The host's own directory, locked for this process.
+pub struct DataDir {
+    path: PathBuf,
+    /// The lock ends with the process, however that ends.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if need be, readable by its owner only, and locks it.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("failed to create the data directory {}", path.display()))?;
+        let lock_path = path.join("lock");
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path)
+            .with_context(|| format!("failed to open {}", lock_path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => bail!("another agent-host uses the data directory {}", path.display()),
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("failed to lock {}", lock_path.display())),
+        }
+    }
+
+    /// Machine code of components.
+    pub fn component_cache(&self) -> PathBuf {
+        self.path.join("cache").join("components")
+    }
+
+    /// Local sandboxes.
+    pub fn sandboxes(&self) -> PathBuf {
+        self.path.join("sandboxes")
+    }
+
+    /// The database of the built-in adapter.
+    pub fn database(&self) -> PathBuf {
+        self.path.join("agent-host.db")
+    }
+}

@@ -1,0 +1,141 @@
+//! Writing and reading below a directory that an agent fills with links as it likes: no path is ever followed out of it.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use agent_host_session::path::RelativePath;
+use agent_host_session::ports::sandbox::{Content, File, Root};
+use bytes::Bytes;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::directory::Directory;
+
+/// The directories of a sandbox, held open: what happens to their names cannot lead elsewhere.
+pub(super) struct Files {
+    home: Dir,
+    workspace: Dir,
+    temporary: Dir,
+    staging: Dir,
+}
+
+impl Files {
+    /// Opens them.
+    pub(super) fn open(directory: &Directory) -> io::Result<Self> {
+        let open = |path: PathBuf| Dir::open_ambient_dir(path, ambient_authority());
+        Ok(Self {
+            home: open(directory.home())?,
+            workspace: open(directory.workspace())?,
+            temporary: open(directory.temporary())?,
+            staging: open(directory.staging())?,
+        })
+    }
+
+    /// The workspace.
+    pub(super) fn workspace(&self) -> &Dir {
+        &self.workspace
+    }
+
+    /// Lays a file down with the directories that it needs. It appears at once and whole; a link in its place is replaced, not followed.
+    pub(super) fn write(&self, file: &File) -> io::Result<()> {
+        let root = match file.root {
+            Root::Home => &self.home,
+            Root::Workspace => &self.workspace,
+        };
+        let path = Path::new(file.path.as_str());
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            root.create_dir_all(parent)?;
+        }
+        let staged = Uuid::new_v4().to_string();
+        let mode = if file.executable { 0o700 } else { 0o600 };
+        let written = self
+            .staging
+            .open_with(&staged, OpenOptions::new().write(true).create_new(true).mode(mode))
+            .and_then(|mut target| target.write_all(&file.content))
+            .and_then(|()| self.staging.rename(&staged, root, path));
+        if written.is_err() {
+            // The first error is the one to tell; what is staged goes with the sandbox in any case.
+            let _ = self.staging.remove_file(&staged);
+        }
+        written
+    }
+
+    /// Reads a workspace file of at most `limit` bytes.
+    pub(super) fn read(&self, path: &RelativePath, limit: u64) -> io::Result<Content> {
+        // Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever.
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
+        let file = match self.workspace.open_with(path.as_str(), &options) {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => return Ok(Content::Absent),
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(Content::Absent);
+        }
+        if metadata.len() > limit {
+            return Ok(Content::TooLarge { size: metadata.len() });
+        }
+        // The file may grow while it is read: one byte more than the limit tells.
+        let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+        file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+        let size = content.len() as u64;
+        if size > limit { Ok(Content::TooLarge { size }) } else { Ok(Content::Bytes(Bytes::from(content))) }
+    }
+
+    /// Makes an empty file or directory at `path` below the home or temporary directory or the workspace, unless there is something already.
+    pub(super) fn make_mount_point(&self, mount: Mount, path: &Path, is_directory: bool) -> io::Result<()> {
+        let root = self.mounted(mount);
+        if is_directory {
+            return root.create_dir_all(path);
+        }
+        if let Some(parent) = path.parent() {
+            root.create_dir_all(parent)?;
+        }
+        let made = root.open_with(path, OpenOptions::new().write(true).create_new(true).mode(0o600));
+        made.map(drop).or_else(ignore_existing)
+    }
+
+    /// Makes a symbolic link, unless there is something already.
+    pub(super) fn make_link(&self, mount: Mount, path: &Path, target: &Path) -> io::Result<()> {
+        let root = self.mounted(mount);
+        if let Some(parent) = path.parent() {
+            root.create_dir_all(parent)?;
+        }
+        root.symlink_contents(target, path).or_else(ignore_existing)
+    }
+
+    fn mounted(&self, mount: Mount) -> &Dir {
+        match mount {
+            Mount::Home => &self.home,
+            Mount::Workspace => &self.workspace,
+            Mount::Temporary => &self.temporary,
+        }
+    }
+}
+
+/// One of the directories that an isolated agent can write to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mount {
+    Home,
+    Workspace,
+    Temporary,
+}
+
+fn ignore_existing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
+}
+
+/// Whether `error` means that there is no file to be had at the path, as against one that could not be read.
+fn is_absent(error: &io::Error) -> bool {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(errno) => matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::ISDIR),
+        // The path leads out of the workspace: cap-std's own error, not one of the system.
+        None => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}

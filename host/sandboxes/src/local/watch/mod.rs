@@ -1,0 +1,114 @@
+//! Which files of a workspace changed.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `hub` | the one watcher of this machine, which tells each sandbox what is its own, and whether all events before a moment have arrived |
+//! | `inbox` | the paths that events named and nobody has looked at yet |
+//! | `survey` | looks at them: the files that are known to be there, and what of them changed |
+//! | `ignore` | what is not watched |
+
+mod hub;
+mod ignore;
+mod inbox;
+mod survey;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agent_host_session::path::RelativePath;
+use cap_std::fs::Dir;
+
+pub(super) use self::hub::Hub;
+pub(super) use self::ignore::Ignore;
+use self::inbox::Inbox;
+use self::survey::Survey;
+
+/// Locks a mutex whose contents are whole between any two statements, so that a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Watches a workspace until it is dropped. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Watch {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    hub: Hub,
+    id: String,
+    inbox: Arc<Inbox>,
+    survey: Mutex<Survey>,
+    /// What was found to have changed and was not taken yet.
+    changed: Mutex<BTreeSet<String>>,
+}
+
+impl Watch {
+    /// Begins to watch the workspace of the sandbox `id`. Blocks.
+    pub(super) fn start(hub: &Hub, id: &str, workspace: Dir) -> Self {
+        let inbox = hub.register(id);
+        let survey = Mutex::new(Survey::new(hub.clone(), id, workspace));
+        let watch = Self { inner: Arc::new(Inner { hub: hub.clone(), id: id.to_owned(), inbox, survey, changed: Mutex::default() }) };
+        // The first look begins the watch.
+        watch.inner.inbox.look_at_everything();
+        watch.look();
+        watch
+    }
+
+    /// Waits for changes. Can be dropped at any time without losing one.
+    pub(super) async fn changes(&self) -> Vec<RelativePath> {
+        loop {
+            let changes = self.take();
+            if !changes.is_empty() {
+                return changes;
+            }
+            self.inner.inbox.settled().await;
+            self.look_elsewhere().await;
+        }
+    }
+
+    /// Makes sure that [`take`](Self::take) gives all that changed before this call.
+    pub(super) async fn synchronize(&self) {
+        if !self.inner.hub.barrier().await || self.inner.inbox.is_blind() {
+            self.inner.inbox.look_at_everything();
+        }
+        self.look_elsewhere().await;
+    }
+
+    /// What was found to have changed since the last call.
+    pub(super) fn take(&self) -> Vec<RelativePath> {
+        let changed = std::mem::take(&mut *lock(&self.inner.changed));
+        changed.into_iter().filter_map(|path| RelativePath::new(path).ok()).collect()
+    }
+
+    /// Drops what was found.
+    pub(super) fn forget_changes(&self) {
+        lock(&self.inner.changed).clear();
+    }
+
+    /// Files that are there already, so that their end will be told. Blocks.
+    pub(super) fn add_known(&self, paths: impl IntoIterator<Item = RelativePath>) {
+        lock(&self.inner.survey).add_known(paths);
+    }
+
+    /// Looks at what events named, on a thread that may wait for the disk.
+    async fn look_elsewhere(&self) {
+        let watch = self.clone();
+        // It goes on when the caller does not wait for it, and what it finds is kept. It fails only when the runtime shuts down.
+        let _ = tokio::task::spawn_blocking(move || watch.look()).await;
+    }
+
+    fn look(&self) {
+        let mut survey = lock(&self.inner.survey);
+        // Taken under the lock: whoever comes second finds the first one's result.
+        let pending = self.inner.inbox.take();
+        let mut found = survey.update(pending, &self.inner.inbox);
+        lock(&self.inner.changed).append(&mut found);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.hub.unregister(&self.id);
+    }
+}

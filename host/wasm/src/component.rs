@@ -1,0 +1,121 @@
+//! A component: where it comes from, and what it must export to be a persistence adapter.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::builtin;
+use crate::cache::Sha256Digest;
+
+/// Where a component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// One that ships with the host, by name.
+    Builtin(String),
+    /// A file.
+    File(PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(name) => formatter.write_str(name),
+            Self::File(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
+/// Why a component could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No component of that name ships with the host.
+    #[error("there is no built-in component {name:?}; there are: {known}")]
+    UnknownBuiltin {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The file cannot be read.
+    #[error("failed to read the component {path}: {source}", path = path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The bytes are not a component.
+    #[error("failed to compile the component {component}: {reason}")]
+    Compile {
+        /// Which component.
+        component: String,
+        /// Why.
+        reason: String,
+    },
+    /// It is a component, but not one of this kind.
+    #[error("the component {component} is not a persistence adapter: it does not export {missing}; it exports {exports}")]
+    NotAnAdapter {
+        /// Which component.
+        component: String,
+        /// What is missing.
+        missing: String,
+        /// What it exports.
+        exports: String,
+    },
+}
+
+impl Source {
+    /// The component's bytes. Blocks.
+    pub(crate) fn read(&self) -> Result<std::borrow::Cow<'static, [u8]>, LoadError> {
+        match self {
+            Self::Builtin(name) => builtin::find(name)
+                .map(Into::into)
+                .ok_or_else(|| LoadError::UnknownBuiltin { name: name.clone(), known: builtin::names().collect::<Vec<_>>().join(", ") }),
+            Self::File(path) => std::fs::read(path).map(Into::into).map_err(|source| LoadError::Read { path: path.clone(), source }),
+        }
+    }
+}
+
+/// A compiled component. Clones share the code.
+#[derive(Clone)]
+pub struct Component {
+    pub(crate) name: Arc<str>,
+    pub(crate) digest: Sha256Digest,
+    pub(crate) compiled: wasmtime::component::Component,
+}
+
+impl Component {
+    /// Its name: that of the built-in component, or the file's path.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The SHA-256 of its bytes, in hexadecimal.
+    pub fn digest(&self) -> String {
+        self.digest.to_string()
+    }
+
+    /// Checks that it exports the interfaces of a persistence adapter, so that one that is something else is refused in words that help.
+    pub(crate) fn check_persistence(&self) -> Result<(), LoadError> {
+        let kind = self.compiled.component_type();
+        let exports: Vec<&str> = kind.exports(self.compiled.engine()).map(|(name, _)| name).collect();
+        let missing: Vec<String> = ["lifecycle", "sessions", "streams", "files", "profiles"]
+            .into_iter()
+            .map(|interface| format!("agent-host:persistence/{interface}@0.1."))
+            // Any patch of 0.1 will do: what a later one adds is looked up by itself.
+            .filter(|prefix| !exports.iter().any(|export| export.starts_with(prefix.as_str())))
+            .map(|prefix| format!("{prefix}0"))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+        Err(LoadError::NotAnAdapter { component: self.name.to_string(), missing: missing.join(", "), exports })
+    }
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Component").field("name", &self.name).field("digest", &self.digest()).finish_non_exhaustive()
+    }
+}

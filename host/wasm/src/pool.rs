@@ -1,0 +1,152 @@
+//! A pool of instances of one component: one call at a time in each, and none is used again after a call that did not come back.
+//!
+//! | what happens | what it costs |
+//! | --- | --- |
+//! | the component answers with an error of the contract | nothing |
+//! | it traps, or takes too long | the call and the instance; the next call has a new one |
+//! | the caller does not wait any more | the instance, unless it is the only one that there may be: then the call goes on to its end, since the instance holds the component's state |
+//! | it forgets a transaction | the transaction |
+//!
+//! Replacing a component while it is used means a second pool beside this one: nothing here is shared between pools but the engine.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use wasmtime::Store;
+
+use crate::bindings::Adapter;
+use crate::bindings::agent_host::types::types as wit;
+use crate::bindings::exports::agent_host::persistence::lifecycle::AdapterInfo;
+use crate::call::Error;
+use crate::instance::{Factory, Instance};
+use crate::state::State;
+
+/// A call into a component, as the generated bindings make it.
+pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<Result<T, wit::Error>>> + Send + 'a>>;
+
+/// Instances of one component.
+pub(crate) struct Pool {
+    factory: Factory,
+    /// Whether the component keeps its state in its one instance.
+    single: bool,
+    /// How long a call waits for an instance.
+    wait: Duration,
+    instances: u32,
+    /// A permit for each instance that may be in use.
+    slots: Arc<Semaphore>,
+    idle: Mutex<Vec<Instance>>,
+    /// What the engine has promised.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    /// A pool around its first instance. `room` is what the engine has promised, which bounds how many instances there will be.
+    pub(crate) fn new(factory: Factory, first: Instance, single: bool, wait: Duration, room: OwnedSemaphorePermit) -> Arc<Self> {
+        let instances = u32::try_from(room.num_permits()).unwrap_or(u32::MAX);
+        let slots = Arc::new(Semaphore::new(room.num_permits()));
+        Arc::new(Self { factory, single, wait, instances, slots, idle: Mutex::new(vec![first]), _room: room })
+    }
+
+    /// Makes and opens an instance on the components' own threads.
+    pub(crate) async fn first(factory: Factory) -> Result<(Factory, Instance, AdapterInfo), Error> {
+        let component = factory.component().to_owned();
+        let task = factory.engine().clone().spawn(async move {
+            let (instance, info) = factory.make().await?;
+            Ok((factory, instance, info))
+        });
+        let Some(task) = task else { return Err(Error::ShutDown { component }) };
+        let mut task = Running { task, abandon: true };
+        (&mut task.task).await.unwrap_or_else(|error| Err(Error::Host { component, operation: "open", reason: error.to_string() }))
+    }
+
+    /// Calls the component in an instance that is free, or in a new one.
+    pub(crate) async fn call<T, F>(self: &Arc<Self>, operation: &'static str, call: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Adapter, &'a mut Store<State>) -> Call<'a, T> + Send + 'static,
+    {
+        let component = || self.factory.component().to_owned();
+        let permit = match tokio::time::timeout(self.wait, Arc::clone(&self.slots).acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(Error::ShutDown { component: component() }),
+            Err(_) => return Err(Error::NoInstance { component: component(), operation, waited: self.wait }),
+        };
+        let pool = Arc::clone(self);
+        let task = self.factory.engine().spawn(async move {
+            let result = pool.call_in_instance(operation, call).await;
+            // Only now, when the instance is back in its place or gone.
+            drop(permit);
+            result
+        });
+        let Some(task) = task else { return Err(Error::ShutDown { component: component() }) };
+        let mut task = Running { task, abandon: !self.single };
+        match (&mut task.task).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::Host { component: component(), operation, reason: error.to_string() }),
+        }
+    }
+
+    async fn call_in_instance<T, F>(&self, operation: &'static str, call: F) -> Result<T, Error>
+    where
+        F: for<'a> FnOnce(&'a Adapter, &'a mut Store<State>) -> Call<'a, T> + Send,
+    {
+        let idle = self.idle().pop();
+        let mut instance = match idle {
+            Some(instance) => instance,
+            None => self.factory.make().await?.0,
+        };
+        let component = || self.factory.component().to_owned();
+        match instance.call(&self.factory, operation, call).await {
+            Ok(answer) => {
+                self.idle().push(instance);
+                answer.map_err(|error| Error::Guest { component: component(), operation, error })
+            }
+            Err(error) => {
+                drop(instance);
+                tracing::error!(%error, "an instance was discarded");
+                if self.single {
+                    tracing::error!(component = component(), "the component keeps its state in its one instance: all of it is lost");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets no new call begin, waits for those that run until `deadline` has passed, and ends the idle instances.
+    pub(crate) async fn shut_down(&self, deadline: Duration) {
+        let drained = tokio::time::timeout(deadline, self.slots.acquire_many(self.instances)).await.is_ok();
+        if !drained {
+            tracing::warn!(
+                component = self.factory.component(),
+                ?deadline,
+                "calls into a component still run; they are left to their own deadlines"
+            );
+        }
+        self.slots.close();
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
+        // A panic elsewhere cannot have left the list half-changed.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call on the components' threads. It has deadlines, so it ends by itself even where it may not be ended with its caller.
+struct Running<T> {
+    task: JoinHandle<T>,
+    /// Whether it ends when the caller does not wait any more.
+    abandon: bool,
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        if self.abandon {
+            self.task.abort();
+        }
+    }
+}

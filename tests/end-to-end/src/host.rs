@@ -1,0 +1,194 @@
+//! A host as a process, with a data directory that outlives it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::process::{End, Process};
+use crate::setup::Setup;
+use crate::stream::Stream;
+use crate::{DEADLINE, fold};
+
+/// So much of a log tells what happened, and can still be read.
+const LOG_LINES: usize = 150;
+
+/// A host. When it is dropped, it is ended and its data removed; if the test failed, its log is shown first.
+#[derive(Debug)]
+pub struct Host {
+    setup: Setup,
+    directory: TempDir,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    address: String,
+}
+
+impl Host {
+    /// Starts one, and waits until it listens.
+    pub async fn start(setup: Setup) -> Self {
+        let directory = tempfile::Builder::new().prefix("agent-host-test-").tempdir().expect("failed to make a directory for the host");
+        let mut host = Self { setup, directory, running: None };
+        host.start_again().await;
+        host
+    }
+
+    /// Starts it on the data of the one that ended.
+    pub async fn start_again(&mut self) {
+        assert!(self.running.is_none(), "the host is running already");
+        let mut command = self.command();
+        command.arg("--config").arg(self.write_config());
+        let (process, listening) =
+            Process::start(&mut command, &self.log_path()).unwrap_or_else(|error| panic!("failed to start {command:?}: {error}"));
+        match tokio::time::timeout(DEADLINE, listening).await {
+            Ok(Ok(address)) => self.running = Some(Running { process, address }),
+            Ok(Err(_)) => panic!("the host ended before it listened ({:?}); its log:\n{}", process.wait(), self.log()),
+            Err(_) => {
+                let end = process.end(End::Kill);
+                panic!("the host did not listen within {DEADLINE:?} ({end:?}); its log:\n{}", self.log());
+            }
+        }
+    }
+
+    /// A command that runs the host's binary with its environment, without a subcommand.
+    pub fn command(&self) -> Command {
+        let home = self.directory.path().join("home");
+        fs::create_dir_all(&home).expect("failed to make a home directory for the host");
+        let mut command = Command::new(binary());
+        command
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home)
+            .env("RUST_BACKTRACE", "1")
+            .envs(self.setup.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Asks it to stop, as a service manager does, and waits until it has.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.end(End::Terminate).await
+    }
+
+    /// Kills it, as an operating system without memory does.
+    pub async fn kill(&mut self) -> ExitStatus {
+        self.end(End::Kill).await
+    }
+
+    /// Stops it and starts it on the same data.
+    pub async fn restart(&mut self) {
+        let status = self.stop().await;
+        assert!(status.success(), "the host did not stop well ({status}); its log:\n{}", self.log());
+        self.start_again().await;
+    }
+
+    async fn end(&mut self, end: End) -> ExitStatus {
+        let running = self.running.take().expect("the host is not running");
+        let status = tokio::task::spawn_blocking(move || running.process.end(end)).await.expect("failed to wait for the host");
+        status.unwrap_or_else(|error| panic!("failed to end the host: {error}; its log:\n{}", self.log()))
+    }
+
+    /// `http://127.0.0.1:PORT`. After a restart it is another.
+    pub fn base_url(&self) -> &str {
+        &self.running().address
+    }
+
+    /// `127.0.0.1:PORT`, for tests that write to the socket themselves.
+    pub fn address(&self) -> &str {
+        self.base_url().trim_start_matches("http://")
+    }
+
+    /// The host's process id.
+    pub fn process_id(&self) -> u32 {
+        self.running().process.id()
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the host is not running")
+    }
+
+    /// A client with the host's key, if it has one.
+    pub fn client(&self) -> Client {
+        Client::new(self.base_url(), self.setup.key.as_deref())
+    }
+
+    /// A WebSocket with the host's key, if it has one.
+    pub async fn stream(&self) -> Stream {
+        let mut stream = Stream::connect(self.base_url()).await;
+        if let Some(key) = &self.setup.key {
+            stream.authenticate(key).await;
+        }
+        stream
+    }
+
+    /// The blocks of GET.
+    pub async fn blocks(&self, session: &str) -> fold::Blocks {
+        fold::Blocks::of_session(&self.client().session(session).await.expect(200))
+    }
+
+    /// Where the host keeps its data.
+    pub fn data_directory(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// A file below the host's directory, beside its data, for what a test lays down.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes the configuration, and gives the file's path.
+    pub fn write_config(&self) -> PathBuf {
+        let path = self.beside("agent-host.toml");
+        let data = self.data_directory().to_string_lossy().into_owned();
+        let config = self.setup.clone().set("data_dir", data).config;
+        let text = toml::to_string(&config).expect("failed to write the configuration as TOML");
+        fs::write(&path, text).expect("failed to write the configuration");
+        path
+    }
+
+    /// The end of what it printed, in all its lives.
+    pub fn log(&self) -> String {
+        let text = fs::read(self.log_path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.beside("host.log")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Ended as it should be even now, so that it ends the agents that it runs.
+        let ended = self.running.take().map(|running| running.process.end(End::Terminate));
+        if std::thread::panicking() {
+            eprintln!("the host's log:\n{}", self.log());
+            if let Some(Err(error)) = ended {
+                eprintln!("failed to end the host: {error}");
+            }
+        }
+    }
+}
+
+/// The binary under test.
+fn binary() -> PathBuf {
+    let path = match std::env::var_os("AGENT_HOST_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => profile_directory().join(format!("agent-host{}", std::env::consts::EXE_SUFFIX)),
+    };
+    assert!(path.is_file(), "the host is not built: there is no {}. Build it with `cargo build -p agent-host`.", path.display());
+    path
+}
+
+/// `target/debug`: a test's executable is in `target/debug/deps`.
+fn profile_directory() -> PathBuf {
+    let executable = std::env::current_exe().expect("failed to find the test's own executable");
+    executable.ancestors().nth(2).map(Path::to_owned).expect("the test's executable is not in a target directory")
+}

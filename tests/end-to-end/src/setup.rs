@@ -1,0 +1,85 @@
+//! What a host is to be like: its configuration, key by key.
+
+use std::path::Path;
+
+use fake_model_api::ModelApi;
+use toml::{Table, Value};
+
+use crate::host::Host;
+
+/// The configuration of a host that is yet to be started.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    pub(crate) config: Table,
+    pub(crate) key: Option<String>,
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// The defaults: on a free port, with the local sandbox, isolated if that can be had.
+    pub fn new() -> Self {
+        Self::default().set("listen", "127.0.0.1:0").set("sandbox.local.isolation", "auto")
+    }
+
+    /// Sets a key, such as `session.idle_timeout`. A dot always parts two keys.
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        let mut table = &mut self.config;
+        let mut parts = key.split('.').peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                table.insert(part.to_owned(), value.into());
+                break;
+            }
+            let next = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
+            table = next.as_table_mut().expect("a key of the configuration is a value and a table at once");
+        }
+        self
+    }
+
+    /// Gives the host an API key, which its clients show.
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self.with_variable("HOST_KEY", key).set("auth.api_keys", vec!["env:HOST_KEY"])
+    }
+
+    /// Sets an environment variable of the host.
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Makes `claude-agent-sdk` run this program against that API.
+    pub fn with_claude(self, program: &Path, api: &ModelApi) -> Self {
+        self.with_agent(program)
+            .set("agents.claude-agent-sdk.env", variables(&[("ANTHROPIC_API_KEY", "fake-key"), ("ANTHROPIC_BASE_URL", &api.base_url())]))
+    }
+
+    /// Makes `claude-agent-sdk` run this program.
+    pub fn with_agent(self, program: &Path) -> Self {
+        self.set("agents.claude-agent-sdk.command", program.to_string_lossy().into_owned())
+    }
+
+    /// Starts the host.
+    pub async fn start(self) -> Host {
+        Host::start(self).await
+    }
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Table {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dotted_keys_become_tables() {
+        let setup = Setup::new().set("session.idle_timeout", "1s").set("session.sync_interval", "2s").set("limits.depth", 3);
+        assert_eq!(setup.config["session"]["idle_timeout"].as_str(), Some("1s"));
+        assert_eq!(setup.config["session"]["sync_interval"].as_str(), Some("2s"));
+        assert_eq!(setup.config["limits"]["depth"].as_integer(), Some(3));
+        let text = toml::to_string(&setup.config).unwrap();
+        assert_eq!(text.parse::<Table>().unwrap(), setup.config);
+    }
+}

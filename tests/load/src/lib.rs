@@ -1,1 +1,0 @@
-//! The load program: measures the host with an instant agent.

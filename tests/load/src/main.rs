@@ -1,0 +1,71 @@
+//! Measures the host with an agent that takes no time, and prints a table.
+//!
+//! ```text
+//! cargo build --release -p agent-host -p agent-host-load --bins && cargo run --release -p agent-host-load
+//! ```
+//!
+//! Everything runs in one go on loopback, so that the figures of one table can be compared with each other; those of two runs cannot.
+#![forbid(unsafe_code)]
+
+mod adapter;
+mod report;
+mod sessions;
+mod socket;
+mod start;
+mod streams;
+
+use std::path::PathBuf;
+
+use agent_host_tests::Setup;
+use anyhow::Context as _;
+use clap::Parser;
+
+use crate::report::Report;
+
+/// Measures the host with an agent that takes no time, and prints a table in Markdown.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Does everything once or a few times only: shows that it works, and measures nothing.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// How much is done for each figure.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    starts: usize,
+    sessions: usize,
+    messages: usize,
+    deltas: usize,
+    deliveries: usize,
+    turns: usize,
+    calls: usize,
+}
+
+impl Scale {
+    const FULL: Self = Self { starts: 7, sessions: 2000, messages: 300, deltas: 200_000, deliveries: 10_000, turns: 30, calls: 3000 };
+    const QUICK: Self = Self { starts: 1, sessions: 20, messages: 3, deltas: 1000, deliveries: 100, turns: 2, calls: 20 };
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let scale = if Arguments::parse().quick { Scale::QUICK } else { Scale::FULL };
+    let mut report = Report::default();
+    start::measure(scale, &mut report).await?;
+    sessions::measure(scale, &mut report).await?;
+    streams::measure(scale, &mut report).await?;
+    adapter::measure(scale, &mut report).await?;
+    println!("{}", report.markdown());
+    Ok(())
+}
+
+/// A host whose `claude-agent-sdk` is the instant agent, without isolation: bubblewrap's start is not the host's.
+fn setup() -> anyhow::Result<Setup> {
+    Ok(Setup::new().with_agent(&instant_agent()?).set("sandbox.local.isolation", "none").set("limits.sessions", 100_000))
+}
+
+fn instant_agent() -> anyhow::Result<PathBuf> {
+    let agent = std::env::current_exe().context("failed to find this program")?.with_file_name("instant-agent");
+    anyhow::ensure!(agent.exists(), "{} is missing: cargo build --release -p agent-host-load --bins", agent.display());
+    Ok(agent)
+}

@@ -1,0 +1,60 @@
+//! A WebSocket client that reads as fast as it can and looks at no more than it must.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// For anything: a host that is so slow is broken.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A client that has joined a session.
+pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    /// Connects, joins, and reads until the snapshot is there.
+    pub async fn join(address: &str, session: &str) -> anyhow::Result<Self> {
+        let (socket, _) = connect_async(format!("ws://{address}/ws")).await.context("failed to connect")?;
+        let mut socket = Self(socket);
+        let join = serde_json::json!({"type": "session:join", "id": "1", "sessionId": session});
+        socket.0.send(Message::text(join.to_string())).await?;
+        socket.until(|frame| frame.contains("\"session:snapshot\"")).await?;
+        Ok(socket)
+    }
+
+    /// Reads until a frame fits, and gives how many were read.
+    pub async fn until(&mut self, wanted: impl Fn(&str) -> bool) -> anyhow::Result<usize> {
+        let mut count = 0;
+        let reading = async {
+            loop {
+                let frame = self.next().await?;
+                count += 1;
+                if wanted(&frame) {
+                    return Ok(count);
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, reading).await.context("a frame did not come in time")?
+    }
+
+    /// Reads until the running turn has ended.
+    pub async fn turn_end(&mut self, message: &str) -> anyhow::Result<()> {
+        let running = format!("\"runningMessageId\":\"{message}\"");
+        self.until(|frame| frame.contains("\"session:status\"") && frame.contains(&running)).await?;
+        self.until(|frame| frame.contains("\"session:status\"") && !frame.contains(&running)).await?;
+        Ok(())
+    }
+
+    async fn next(&mut self) -> anyhow::Result<Utf8Bytes> {
+        loop {
+            match self.0.next().await.context("the host closed the connection")?? {
+                Message::Text(text) => return Ok(text),
+                Message::Close(frame) => anyhow::bail!("the host closed the connection: {frame:?}"),
+                _ => {}
+            }
+        }
+    }
+}

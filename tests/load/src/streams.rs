@@ -1,0 +1,99 @@
+//! Turns and deltas.
+
+use std::time::{Duration, Instant};
+
+use agent_host_tests::Host;
+use futures_util::future::try_join_all;
+use serde_json::json;
+
+use crate::report::{Report, latencies, rate};
+use crate::socket::Socket;
+use crate::{Scale, setup};
+
+/// Subscribers of one session.
+const CLIENTS: usize = 100;
+
+/// The transcript that a long session has.
+const LONG: usize = 10 * 1024 * 1024;
+
+pub async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+    let host = setup()?.start().await;
+    first_delta(&host, scale, report).await?;
+    deltas(&host, scale, report).await?;
+    deliveries(&host, scale, report).await?;
+    turns(&host, scale, report).await
+}
+
+async fn session(host: &Host, id: &str) -> anyhow::Result<Socket> {
+    let request = json!({"sessionId": id, "agentProfileRef": "default", "architecture": "claude-agent-sdk"});
+    host.client().create(&request).await.expect(201);
+    let mut socket = Socket::join(host.address(), id).await?;
+    turn(host, id, "warm up", &mut socket).await?;
+    Ok(socket)
+}
+
+async fn turn(host: &Host, id: &str, content: &str, socket: &mut Socket) -> anyhow::Result<Duration> {
+    let message = uuid::Uuid::new_v4().to_string();
+    let begin = Instant::now();
+    host.client().message_with_id(id, &message, content).await.expect(202);
+    socket.turn_end(&message).await?;
+    Ok(begin.elapsed())
+}
+
+async fn first_delta(host: &Host, scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+    let mut socket = session(host, "first-delta").await?;
+    let client = host.client();
+    let mut samples = Vec::new();
+    for _ in 0..scale.messages {
+        let message = uuid::Uuid::new_v4().to_string();
+        let begin = Instant::now();
+        let posted = client.message_with_id("first-delta", &message, "hello");
+        let seen = socket.until(|frame| frame.contains("\"session:block:delta\""));
+        let (answer, _) = tokio::try_join!(async { Ok(posted.await) }, async {
+            let count = seen.await?;
+            samples.push(begin.elapsed());
+            Ok::<_, anyhow::Error>(count)
+        })?;
+        answer.expect(202);
+        socket.until(|frame| frame.contains("\"session:status\"") && !frame.contains("runningMessageId")).await?;
+    }
+    report.add("message to first delta, sandbox ready", latencies(samples));
+    Ok(())
+}
+
+async fn deltas(host: &Host, scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+    let mut socket = session(host, "deltas").await?;
+    let elapsed = turn(host, "deltas", &format!("deltas {}", scale.deltas), &mut socket).await?;
+    report.add("deltas through the whole path, 1 session, 1 client", rate(scale.deltas, elapsed));
+    Ok(())
+}
+
+async fn deliveries(host: &Host, scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+    let mut first = session(host, "many").await?;
+    let mut sockets = Vec::new();
+    for _ in 1..CLIENTS {
+        sockets.push(Socket::join(host.address(), "many").await?);
+    }
+    let message = uuid::Uuid::new_v4().to_string();
+    let begin = Instant::now();
+    host.client().message_with_id("many", &message, format!("deltas {}", scale.deliveries)).await.expect(202);
+    try_join_all(sockets.iter_mut().chain([&mut first]).map(|socket| socket.turn_end(&message))).await?;
+    report.add(format!("deliveries, 1 session, {CLIENTS} clients"), rate(scale.deliveries * CLIENTS, begin.elapsed()));
+    Ok(())
+}
+
+/// What a turn costs must not depend on what came before it.
+async fn turns(host: &Host, scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+    let mut socket = session(host, "turns").await?;
+    for (transcript, name) in [(0, "an empty transcript"), (LONG, "10 MB of transcript")] {
+        if transcript > 0 {
+            turn(host, "turns", &format!("transcript {transcript}"), &mut socket).await?;
+        }
+        let mut samples = Vec::new();
+        for _ in 0..scale.turns {
+            samples.push(turn(host, "turns", "hello", &mut socket).await?);
+        }
+        report.add(format!("a whole turn with {name}"), latencies(samples));
+    }
+    Ok(())
+}

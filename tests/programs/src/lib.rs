@@ -1,0 +1,53 @@
+//! The programs that tests need and that cargo does not build: where they are, and how the real `claude` is installed.
+//!
+//! A test that needs one begins with
+//!
+//! ```no_run
+//! let Some(claude) = agent_host_test_programs::claude() else { return };
+//! # drop(claude);
+//! ```
+//!
+//! On a developer's machine a program that cannot be had skips the test, with one line that says so. Where the variable `CI` is set it fails
+//! the test: there, nobody reads such lines.
+
+#![forbid(unsafe_code)]
+
+mod claude;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// The `claude` that tests are written for. A newer one may print other lines.
+pub const CLAUDE_VERSION: &str = claude::VERSION;
+
+/// The pinned `claude`: the one that `AGENT_HOST_TEST_CLAUDE` names, or else one in the cache directory, installed there from npm at first use.
+///
+/// # Panics
+/// If it cannot be had and `CI` is set.
+pub fn claude() -> Option<PathBuf> {
+    match claude::find() {
+        Ok(path) => Some(path),
+        Err(error) => missing(&format!("claude {CLAUDE_VERSION} is needed: {error}")),
+    }
+}
+
+/// A program of the `PATH`, such as `sqlite3`.
+///
+/// # Panics
+/// If it is not there and `CI` is set.
+pub fn require(program: &str) -> Option<PathBuf> {
+    match which::which(program) {
+        Ok(path) => Some(path),
+        Err(error) => missing(&format!("{program} is needed: {error}")),
+    }
+}
+
+#[expect(clippy::panic, reason = "this is how a test fails")]
+fn missing(reason: &str) -> Option<PathBuf> {
+    if std::env::var_os("CI").is_some_and(|value| !value.is_empty()) {
+        panic!("{reason}");
+    }
+    // Written past the test harness, which keeps to itself what a passing test prints.
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+    None
+}
