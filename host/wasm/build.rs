@@ -77,7 +77,6 @@ fn variable(name: &str) -> String {
 }
 
 fn fail(message: &str) -> ! {
-    println!("cargo:warning={message}");
     eprintln!("error: {message}");
     exit(1)
 }

@@ -97,8 +97,14 @@ fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let host = host.to_str().ok().and_then(|text| text.parse::<Authority>().ok()).ok_or_else(refused)?;
     // A request line may name a host as well (`GET http://host/ HTTP/1.1`), which then counts.
     let named = [Some(&host), uri.authority()];
-    let all_loopback = named.into_iter().flatten().all(|authority| !authority.as_str().contains('@') && is_loopback(authority.host()));
-    if all_loopback { Ok(()) } else { Err(refused()) }
+    if named.into_iter().flatten().all(is_loopback_authority) { Ok(()) } else { Err(refused()) }
+}
+
+/// Whether it is a name of this machine with or without a port, and nothing else.
+fn is_loopback_authority(authority: &Authority) -> bool {
+    let host = authority.host();
+    let port = authority.as_str().strip_prefix(host).map(|port| port.strip_prefix(':').unwrap_or(port));
+    is_loopback(host) && port.is_some_and(|port| port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 /// Whether a host, without a port, is this machine by its name alone.
@@ -151,7 +157,18 @@ mod tests {
         for host in ["localhost", "localhost:8080", "LOCALHOST", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080"] {
             assert_eq!(access.check(&uri, &headers(&[(header::HOST, host)]), false), Ok(Sender::Known), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "evil@localhost", "127.0.0.1.nip.io", "0.0.0.0", "10.0.0.1", "", "a b", "[::1", "localhost:x"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "evil@localhost",
+            "127.0.0.1.nip.io",
+            "0.0.0.0",
+            "10.0.0.1",
+            "",
+            "a b",
+            "[::1",
+            "localhost:x",
+        ] {
             assert_eq!(code(access.check(&uri, &headers(&[(header::HOST, host)]), false)), Code::HostNotAllowed, "{host}");
         }
         assert_eq!(code(access.check(&uri, &HeaderMap::new(), false)), Code::HostNotAllowed, "no Host header");
@@ -170,7 +187,9 @@ mod tests {
             let headers = headers(&[(header::HOST, "localhost"), (header::ORIGIN, origin)]);
             assert_eq!(access.check(&uri, &headers, true), Ok(Sender::Known), "{origin}");
         }
-        for origin in ["https://evil.example", "http://app.example.com", "https://app.example.com:8443", "null", "", "http://localhost.evil.example"] {
+        for origin in
+            ["https://evil.example", "http://app.example.com", "https://app.example.com:8443", "null", "", "http://localhost.evil.example"]
+        {
             let headers = headers(&[(header::HOST, "localhost"), (header::ORIGIN, origin)]);
             assert_eq!(code(access.check(&uri, &headers, true)), Code::OriginNotAllowed, "{origin}");
             assert_eq!(code(access.check(&uri, &headers, false)), Code::OriginNotAllowed, "{origin}");

@@ -111,7 +111,8 @@ impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|error| Problem::new(T::NOT_FOUND, error.body_text()))?;
+        let Path(text) =
+            Path::<String>::from_request_parts(parts, state).await.map_err(|error| Problem::new(T::NOT_FOUND, error.body_text()))?;
         T::try_from(text).map(Self).map_err(|error| Problem::new(T::NOT_FOUND, error.to_string()))
     }
 }

@@ -33,7 +33,9 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     rest::routes()
         .route("/ws", axum::routing::get(socket::upgrade))
         .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
-        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "the path does not take this method; the Allow header says which it takes"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(Code::MethodNotAllowed, "the path does not take this method; the Allow header says which it takes")
+        })
         .layer(middleware::from_fn_with_state(Arc::clone(shared), check_access))
         .layer(cors(shared))
         .layer(CatchPanicLayer::custom(panicked))

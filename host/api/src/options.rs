@@ -98,7 +98,9 @@ pub struct Origin(String);
 
 /// Why a text is not an origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid origin {0:?}: it must be a scheme and a host as browsers send them, such as https://app.example.com, with a port if it is not the scheme's own")]
+#[error(
+    "invalid origin {0:?}: it must be a scheme and a host as browsers send them, such as https://app.example.com, with a port if it is not the scheme's own"
+)]
 pub struct InvalidOrigin(String);
 
 impl Origin {
@@ -142,7 +144,9 @@ mod tests {
     fn an_origin_is_a_scheme_and_a_host() {
         assert_eq!(Origin::new("https://App.Example.com/").unwrap().as_str(), "https://app.example.com");
         assert_eq!(Origin::new("http://[::1]:80").unwrap().host().as_deref(), Some("[::1]"));
-        for wrong in ["", "null", "*", "app.example.com", "https://", "https://a/b", "https://u@a", "https://*.a.com", "https://a?b", "https:// a"] {
+        for wrong in
+            ["", "null", "*", "app.example.com", "https://", "https://a/b", "https://u@a", "https://*.a.com", "https://a?b", "https:// a"]
+        {
             assert!(Origin::new(wrong).is_err(), "{wrong:?} was accepted");
         }
     }

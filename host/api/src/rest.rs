@@ -96,8 +96,7 @@ async fn create_session(State(shared): Host, request: Request) -> Result<Respons
         return Err(Problem::new(Code::Unprocessable, format!("name: it is longer than {MAX_NAME_BYTES} bytes")));
     }
     let manager = Arc::clone(&shared.manager);
-    let request =
-        Create { id: session_id, profile: agent_profile_ref, architecture, name, options: session_options.unwrap_or_default() };
+    let request = Create { id: session_id, profile: agent_profile_ref, architecture, name, options: session_options.unwrap_or_default() };
     let created = shared.write(async move { Ok(manager.create(request).await) }).await?;
     let created = created.map_err(|error| match error {
         // The path exists; what the body names does not.

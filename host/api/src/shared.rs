@@ -72,7 +72,9 @@ impl Shared {
     pub(crate) async fn file_response(&self) -> Result<OwnedSemaphorePermit, Problem> {
         match tokio::time::timeout(FILE_RESPONSE_WAIT, Arc::clone(&self.file_responses).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(Problem::new(Code::Busy, "too many requests for the contents of files are being answered; try again later")),
+            Ok(Err(_)) | Err(_) => {
+                Err(Problem::new(Code::Busy, "too many requests for the contents of files are being answered; try again later"))
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 //! The REST calls, over real connections.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -86,7 +87,14 @@ async fn wrong_input_gets_a_clear_error_and_changes_nothing() {
         (Method::POST, "/sessions/create", Some(json!({})), 400, "INVALID_REQUEST", "agentProfileRef"),
         (Method::POST, "/sessions/create", with(create("n"), "sessionOption", json!({})), 400, "INVALID_REQUEST", "sessionOption"),
         (Method::POST, "/sessions/create", with(create("n"), "name", json!(5)), 400, "INVALID_REQUEST", "name: invalid type"),
-        (Method::POST, "/sessions/create", with(create("n"), "sessionId", json!("a/b")), 400, "INVALID_REQUEST", "sessionId: invalid session id"),
+        (
+            Method::POST,
+            "/sessions/create",
+            with(create("n"), "sessionId", json!("a/b")),
+            400,
+            "INVALID_REQUEST",
+            "sessionId: invalid session id",
+        ),
         (Method::POST, "/sessions/create", with(create("n"), "agentProfileRef", json!("none")), 422, "UNKNOWN_PROFILE", "agentProfileRef"),
         (Method::POST, "/sessions/create", with(create("n"), "architecture", json!("none")), 422, "UNKNOWN_ARCHITECTURE", "fake"),
         (Method::POST, "/sessions/create", with(create("n"), "sessionOptions", json!({"x": 1})), 422, "UNPROCESSABLE", "\"x\""),
@@ -173,15 +181,18 @@ async fn a_large_session_arrives_whole() {
     host.create("s").await;
     let mut socket = host.socket().await;
     socket.join("s").await;
-    let content = "x".repeat(5_000_000);
-    for _ in 0..3 {
+    let content = "x".repeat(1_000_000);
+    for _ in 0..8 {
         host.say("s", &content).await;
         socket.turn().await;
     }
     let response = host.request(Method::GET, "/sessions/s", None).await;
     assert_eq!(response.headers().get("content-length"), None, "it is sent as it is written");
     let (_, session) = answer(response).await;
-    assert_eq!(session["blocks"].as_array().unwrap().iter().map(|block| block["content"].as_str().unwrap().len()).sum::<usize>(), 30_000_000);
+    assert_eq!(
+        session["blocks"].as_array().unwrap().iter().map(|block| block["content"].as_str().unwrap().len()).sum::<usize>(),
+        16_000_000
+    );
 }
 
 #[tokio::test]
@@ -212,10 +223,7 @@ async fn profiles_are_written_listed_read_and_deleted() {
     let (status, saved) = answer(host.request(Method::PUT, "/agent-profiles/p", Some(profile.clone())).await).await;
     assert_eq!(status, StatusCode::OK);
     serde_json::from_value::<Profile>(saved).unwrap();
-    assert_eq!(
-        host.get("/agent-profiles").await.1,
-        json!({"profiles": [{"id": "default", "name": "Default"}, {"id": "p", "name": "P"}]})
-    );
+    assert_eq!(host.get("/agent-profiles").await.1, json!({"profiles": [{"id": "default", "name": "Default"}, {"id": "p", "name": "P"}]}));
     assert_eq!(host.get("/agent-profiles/p").await.1, profile);
     let (status, _) = answer(host.request(Method::DELETE, "/agent-profiles/p", None).await).await;
     assert_eq!(status, StatusCode::OK);
@@ -226,7 +234,8 @@ async fn profiles_are_written_listed_read_and_deleted() {
 async fn a_running_request_ends_before_the_host_does() {
     let host = Host::start(Options::default()).await;
     let body = create("late").to_string();
-    let head = format!("POST /sessions/create HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n", body.len());
+    let head =
+        format!("POST /sessions/create HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n", body.len());
     let mut stream = host.raw(head.as_bytes()).await;
     let mut continued = [0; 25];
     within("the host to ask for the body", stream.read_exact(&mut continued)).await.unwrap();

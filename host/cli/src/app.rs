@@ -1,12 +1,12 @@
 //! Building the host from its configuration, running it until it is told to stop, and draining it.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_host_agents::claude::{self, ClaudeAgentSdk};
 use agent_host_agents::echo::Echo;
-use agent_host_api::Origin;
 use agent_host_sandboxes::local::{self, Local};
 use agent_host_session::manager::{Manager, Settings};
 use agent_host_session::ports::agent::Architecture;
@@ -49,10 +49,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("failed to listen on {}", config.listen))?;
     let address = listener.local_addr().context("failed to find the listener's address")?;
     let shutdown = CancellationToken::new();
-    let server = agent_host_api::serve(listener, Arc::clone(&manager), api_options(&config)?, shutdown.clone());
+    let server = agent_host_api::serve(listener, Arc::clone(&manager), api_options(&config), shutdown.clone());
     let served = tokio::spawn(server);
     // For those who start the host and must know its port; the log goes to standard error.
-    println!("listening on http://{address}");
+    // Nobody may be reading.
+    let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     tracing::info!(%address, "serving");
 
     stop.received().await;
@@ -77,9 +78,9 @@ async fn open_persistence(config: &PersistenceConfig, data_dir: &DataDir) -> any
     let source = match &config.component {
         Component::Sqlite => {
             databases.entry("main".to_owned()).or_insert_with(|| DatabaseGrant::Sqlite(data_dir.database()));
-            Source::Builtin("sql")
+            Source::Builtin("sql".to_owned())
         }
-        Component::Memory => Source::Builtin("memory"),
+        Component::Memory => Source::Builtin("memory".to_owned()),
         Component::File(path) => Source::File(path.clone()),
     };
     let options = PersistenceOptions {
@@ -162,27 +163,21 @@ fn settings(config: &Config) -> Settings {
         options_bytes: bytes(limits.options),
         sessions: limits.sessions,
         log: log::Limits { events: limits.log_events, bytes: bytes(limits.log_bytes) },
-        run: run::Limits {
-            line_bytes: bytes(limits.line),
-            file_bytes: limits.file,
-            start_timeout: session.start_timeout,
-            ..defaults.run
-        },
+        run: run::Limits { line_bytes: bytes(limits.line), file_bytes: limits.file, start_timeout: session.start_timeout, ..defaults.run },
         ..defaults
     }
 }
 
-fn api_options(config: &Config) -> anyhow::Result<agent_host_api::Options> {
+fn api_options(config: &Config) -> agent_host_api::Options {
     let defaults = agent_host_api::Options::default();
-    let allowed_origins = config.auth.allowed_origins.iter().map(|origin| Origin::new(origin.as_str()));
-    Ok(agent_host_api::Options {
+    agent_host_api::Options {
         api_keys: config.auth.api_keys.iter().map(|key| key.value().clone()).collect(),
-        allowed_origins: allowed_origins.collect::<Result<_, _>>()?,
+        allowed_origins: config.auth.allowed_origins.clone(),
         max_body_bytes: bytes(config.limits.body),
         max_connections: config.limits.connections,
         socket: agent_host_api::SocketOptions { max_joined: config.limits.subscriptions, ..defaults.socket },
         ..defaults
-    })
+    }
 }
 
 /// A size for memory; one that this machine cannot address is no limit.

@@ -34,6 +34,17 @@ pub struct Arguments {
 pub enum Command {
     /// Checks the configuration without starting: prints what is in force and where it was given, or what is wrong.
     CheckConfig,
+    /// Follows a session of a running host: prints every frame of its WebSocket, a JSON line each.
+    Watch {
+        /// The session's id.
+        session: String,
+        /// Where the host listens.
+        #[arg(long, default_value = "http://127.0.0.1:7878")]
+        url: String,
+        /// The environment variable that holds the API key, if the host wants one.
+        #[arg(long, value_name = "NAME")]
+        key_variable: Option<String>,
+    },
     /// Prints the configuration reference.
     #[command(hide = true)]
     ConfigReference {
@@ -87,7 +98,7 @@ impl FromArgMatches for SettingFlags {
 fn argument(section: &SectionInfo, setting: &Setting) -> Arg {
     // Markdown's quotes are for the README.
     let plain = |text: &str| text.replace('`', "");
-    let default = setting.default.unwrap_or("none");
+    let default = setting.default.as_deref().unwrap_or("none");
     let long = format!(
         "{}\n\nType: {}\nDefault: {default} ({})\nEnvironment variable: {}",
         plain(&setting.doc),

@@ -1,16 +1,19 @@
 //! The binary `agent-host`: parse, configure, build, run, drain.
 #![forbid(unsafe_code)]
 
-mod app;
-mod args;
-mod config;
-mod data_dir;
-mod logging;
+pub mod app;
+pub mod args;
+pub mod config;
+pub mod data_dir;
+pub mod logging;
+pub mod watch;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{Arguments, Command, ReferenceFormat};
 use crate::config::environment::Process;
@@ -39,6 +42,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             println!("configuration is valid");
         }
+        Some(Command::Watch { session, url, key_variable }) => {
+            let key =
+                key_variable.map(|name| std::env::var(&name).with_context(|| format!("failed to read the key from {name}"))).transpose()?;
+            runtime()?.block_on(watch::watch(&url, &session, key.as_deref()))?;
+        }
         None => serve(load(&arguments)?)?,
     }
     Ok(())
@@ -46,12 +54,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 fn load(arguments: &Arguments) -> anyhow::Result<Loaded> {
     let working_dir = std::env::current_dir().context("failed to find the working directory")?;
-    let sources = Sources {
-        file: arguments.config.as_deref(),
-        flags: &arguments.settings.0,
-        environment: &Process,
-        working_dir: &working_dir,
-    };
+    let sources =
+        Sources { file: arguments.config.as_deref(), flags: &arguments.settings.0, environment: &Process, working_dir: &working_dir };
     Ok(config::load(&sources)?)
 }
 
@@ -64,9 +68,23 @@ fn serve(loaded: Loaded) -> anyhow::Result<()> {
     for variable in &loaded.unknown_variables {
         tracing::warn!(variable, "an environment variable looks like a setting, but names none");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")?;
+    raise_descriptor_limit();
+    let runtime = runtime()?;
     let result = runtime.block_on(app::run(loaded.config));
     // Whatever blocking work is left must not keep the process alive.
     runtime.shutdown_background();
     result
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")
+}
+
+/// A sandbox takes about five descriptors and a connection one, of which many systems begin with 1,024. How far a process may go is for the administrator to say;
+/// this goes as far as that.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, current = ?limit.current, "failed to raise the limit of open files");
+    }
 }

@@ -11,7 +11,8 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 /// Prints what the host at `url` (such as `http://127.0.0.1:7878`) tells of the session, until either end closes the connection.
 pub async fn watch(url: &str, session: &str, key: Option<&str>) -> anyhow::Result<()> {
     let Some(rest) = url.strip_prefix("http://") else { bail!("invalid URL {url:?}: it must begin with http://") };
-    let mut request = format!("ws://{}/ws", rest.trim_end_matches('/')).into_client_request().with_context(|| format!("invalid URL {url:?}"))?;
+    let mut request =
+        format!("ws://{}/ws", rest.trim_end_matches('/')).into_client_request().with_context(|| format!("invalid URL {url:?}"))?;
     if let Some(key) = key {
         let mut header = HeaderValue::from_str(&format!("Bearer {key}")).context("the key is no text that a header can hold")?;
         header.set_sensitive(true);

@@ -211,6 +211,12 @@ pub enum SandboxStatus {
 }
 
 impl Event {
+    /// The events of a block that begins and is complete at once.
+    pub fn whole_block(conversation: ConversationId, block: Block) -> [Self; 2] {
+        let block = Arc::new(block);
+        [Self::BlockStarted { conversation: conversation.clone(), block: Arc::clone(&block) }, Self::BlockCompleted { conversation, block }]
+    }
+
     /// Whether it goes into the event record.
     pub fn is_durable(&self) -> bool {
         match self {

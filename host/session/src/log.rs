@@ -17,7 +17,7 @@ use crate::id::{Epoch, Sequence};
 pub struct Limits {
     /// Events. A minute of a fast agent is about 5,000.
     pub events: usize,
-    /// Bytes, by [`Event::weight`].
+    /// Bytes, by [`Event::weight`]; the newest 64 events stay even if they hold more.
     pub bytes: usize,
 }
 
@@ -26,6 +26,9 @@ impl Default for Limits {
         Self { events: 10_000, bytes: 4 * 1024 * 1024 }
     }
 }
+
+/// So many events stay however large they are: a reader that keeps up must get a message of several megabytes, and what follows it at once.
+const NEWEST: usize = 64;
 
 /// Most events that one [`Subscription::next`] gives: enough to make wake-ups rare, few enough to keep a slow reader's hold on memory small.
 const BATCH: usize = 256;
@@ -100,8 +103,7 @@ impl EventLog {
             ring.bytes += weight;
             let published = Arc::new(Published { sequence: ring.latest, event, rendered: OnceLock::new() });
             ring.events.push_back((published, weight));
-            // The newest always stays, however large: a reader that keeps up must get it.
-            while ring.events.len() > 1 && (ring.events.len() > self.limits.events || ring.bytes > self.limits.bytes) {
+            while ring.events.len() > self.limits.events || (ring.bytes > self.limits.bytes && ring.events.len() > NEWEST) {
                 let Some((_, weight)) = ring.events.pop_front() else { break };
                 ring.bytes -= weight;
             }
@@ -251,7 +253,16 @@ mod tests {
             assert_eq!(fast.next().await.unwrap().len(), 1);
         }
         assert_eq!(slow.next().await.unwrap_err(), Ended::Lagged);
-        assert!(log.shared.ring().bytes <= 10_000);
+        assert_eq!(log.shared.ring().events.len(), NEWEST);
+    }
+
+    #[tokio::test]
+    async fn a_large_event_does_not_cost_a_reader_that_keeps_up() {
+        let log = EventLog::new(Epoch(1), Limits { events: 1_000_000, bytes: 10_000 });
+        let mut subscription = log.subscribe();
+        log.publish([event(&"x".repeat(100_000))]);
+        log.publish([event("what follows")]);
+        assert_eq!(read(&mut subscription, 2).await.len(), 2);
     }
 
     #[tokio::test]

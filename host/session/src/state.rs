@@ -161,7 +161,7 @@ impl State {
                 message: "the host stopped before this turn had ended".to_owned(),
                 metadata: None,
             });
-            events.push(Event::BlockCompleted { conversation: ConversationId::main(), block: Arc::new(block) });
+            events.extend(Event::whole_block(ConversationId::main(), block));
             events.push(Event::TurnEnded { message_id, outcome: TurnOutcome::Interrupted });
         }
         events

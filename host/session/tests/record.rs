@@ -36,9 +36,27 @@ fn every_durable_event_and_every_block_is_in_the_golden_file() {
     names.sort();
     names.dedup();
     let expected = [
-        "assistant_text", "block-completed", "block-removed", "block-started", "error", "file-created", "file-deleted", "file-modified",
-        "message-accepted", "metadata-updated", "options-updated", "subagent", "subagent-completed", "subagent-discovered", "system",
-        "thinking", "tool_result", "tool_use", "turn-ended", "turn-started", "user_message",
+        "assistant_text",
+        "block-completed",
+        "block-removed",
+        "block-started",
+        "error",
+        "file-created",
+        "file-deleted",
+        "file-modified",
+        "message-accepted",
+        "metadata-updated",
+        "options-updated",
+        "subagent",
+        "subagent-completed",
+        "subagent-discovered",
+        "system",
+        "thinking",
+        "tool_result",
+        "tool_use",
+        "turn-ended",
+        "turn-started",
+        "user_message",
     ];
     assert_eq!(names, expected);
 }

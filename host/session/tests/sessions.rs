@@ -22,13 +22,7 @@ fn id() -> SessionId {
 }
 
 fn create() -> Create {
-    Create {
-        id: Some(id()),
-        profile: ProfileId::new("default").unwrap(),
-        architecture: "fake".into(),
-        name: None,
-        options: Options::new(),
-    }
+    Create { id: Some(id()), profile: ProfileId::new("default").unwrap(), architecture: "fake".into(), name: None, options: Options::new() }
 }
 
 fn settings() -> Settings {
@@ -191,7 +185,8 @@ async fn a_turn_is_interrupted_while_its_sandbox_is_still_being_made() {
 async fn an_agent_that_dies_is_told_of_and_the_next_message_starts_it_anew() {
     let world = world().await;
     say(&world.manager, "die").await;
-    let view = until(&world.manager, |view| view.metadata.turns == Some(1) && view.runtime.sandbox.as_ref().unwrap().restart_count == 1).await;
+    let view =
+        until(&world.manager, |view| view.metadata.turns == Some(1) && view.runtime.sandbox.as_ref().unwrap().restart_count == 1).await;
     assert_eq!(texts(&view), ["user: die", "agent: dying"]);
     let sandbox = view.runtime.sandbox.unwrap();
     assert_eq!(sandbox.status, SandboxStatus::Terminated);

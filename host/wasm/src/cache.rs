@@ -34,6 +34,11 @@ impl Cache {
         Ok(Self { directory })
     }
 
+    /// Where it is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The machine code, if it is there and whole. Blocks.
     pub(crate) fn load(&self, engine: &wasmtime::Engine, wasm: &Sha256Digest) -> Option<Component> {
         let path = self.path(engine, wasm);
@@ -121,12 +126,5 @@ impl Hasher for DigestHasher {
     fn finish(&self) -> u64 {
         let digest: [u8; DIGEST_BYTES] = self.0.clone().finalize().into();
         digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
-    }
-}
-
-/// Where a cache is, for messages.
-impl AsRef<Path> for Cache {
-    fn as_ref(&self) -> &Path {
-        &self.directory
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -167,7 +167,7 @@ impl Engine {
                     && let Err(error) = cache.store(&self.0.wasmtime, &digest, &compiled)
                 {
                     // Only the next start is slower for it.
-                    tracing::warn!(directory = %cache.as_ref().display(), error = format!("{error:#}"), "failed to keep machine code");
+                    tracing::warn!(directory = %cache.directory().display(), error = format!("{error:#}"), "failed to keep machine code");
                 }
                 compiled
             }
@@ -186,10 +186,7 @@ impl Engine {
 
     /// Promises `instances` to a pool, until the permit is dropped. `None` if there is not that much room.
     pub(crate) fn reserve(&self, instances: u32) -> Option<OwnedSemaphorePermit> {
-        match Arc::clone(&self.0.room).try_acquire_many_owned(instances) {
-            Ok(permit) => Some(permit),
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
-        }
+        Arc::clone(&self.0.room).try_acquire_many_owned(instances).ok()
     }
 
     /// Runs `future` on the components' own threads. `None` if they have ended.

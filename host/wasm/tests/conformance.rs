@@ -1,5 +1,7 @@
 //! What every store must keep, tried with each adapter that ships. A failure names the adapter.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::HashSet;

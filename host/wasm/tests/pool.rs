@@ -1,5 +1,7 @@
 //! What a component that misbehaves costs: a call, an instance, never the host, the database or another call.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;
@@ -75,7 +77,7 @@ async fn a_call_that_waits_too_long_is_cut_off() {
     let engine = Engine::new(impatient()).unwrap();
     let store = misbehaving(&engine, &[], instances(1)).await;
     let error = unavailable(act(&store, "sleep").await);
-    assert!(error.contains("2s of time"), "{error}");
+    assert!(error.contains("3s of time"), "{error}");
     assert_eq!(calls(&store).await, 1);
 }
 
@@ -199,7 +201,7 @@ async fn a_query_without_end_is_ended_with_its_call() {
             tasks.spawn(async move { unavailable(act(&store, "endless-query").await) });
         }
         for error in tasks.join_all().await {
-            assert!(error.contains("2s of time"), "{error}");
+            assert!(error.contains("3s of time"), "{error}");
         }
     }
 }
@@ -291,19 +293,16 @@ async fn components_that_spin_do_not_delay_the_server() {
         let store = Arc::clone(&store);
         spinning.spawn(async move { unavailable(act(&store, "spin").await) });
     }
-    // The server's one thread goes on: between two of its turns there is never a long time, though four instances spin on two cores.
-    let mut worst = Duration::ZERO;
-    let mut done = 0;
+    // The server's one thread goes on in thousands of turns. If components ran on it, it would have one for each time that all four gave way.
+    let (mut turns, mut done) = (0_u64, 0);
     while done < 4 {
-        let began = Instant::now();
         tokio::select! {
             Some(result) = spinning.join_next() => {
                 result.unwrap();
                 done += 1;
             }
-            () = tokio::task::yield_now() => {}
+            () = tokio::task::yield_now() => turns += 1,
         }
-        worst = worst.max(began.elapsed());
     }
-    assert!(worst < Duration::from_millis(250), "the server stood still for {worst:?}");
+    assert!(turns > 5000, "the server had {turns} turns");
 }

@@ -1,6 +1,6 @@
 //! The WebSocket: a snapshot and what follows it, or what was missed; each event once.
 
-use agent_host_tests::{Fold, ModelApi, Scenarios, Scene, Setup, Stream};
+use agent_host_tests::{Fold, Frame, ModelApi, Scenarios, Scene, Setup, session_with};
 use serde_json::json;
 
 #[tokio::test]
@@ -120,19 +120,34 @@ async fn the_list_of_sessions_comes_once_and_then_only_changes() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped_and_hurts_nobody() {
-    // More than the buffers of two sockets and a queue hold.
+    // More than the buffers of two sockets and the session's log hold.
     const KIBIBYTES: usize = 24 * 1024;
     let Some(program) = agent_host_tests::claude() else { return };
     let api = ModelApi::start(Scenarios).unwrap();
     let host = Setup::new().with_claude(&program, &api).start().await;
-    let mut scene = Scene::of(host, "claude-agent-sdk", Some(api)).await;
-    let mut lazy: Stream = scene.host.stream().await;
-    lazy.join(&scene.session).await;
+    let (session, mut lazy) = session_with(&host, "default", "claude-agent-sdk").await;
+    // Sees the session in the list only, so that it need not take in all that the lazy one leaves.
+    let mut observer = host.stream().await;
 
-    let blocks = scene.turn(format!("big {KIBIBYTES}")).await;
-    assert_eq!(blocks.answer().len(), KIBIBYTES * 1024);
+    let message = host.client().say(&session, format!("big {KIBIBYTES}")).await;
+    let running = |frame: &Frame| {
+        let changed = frame.data["changed"].as_array().cloned().unwrap_or_default();
+        changed
+            .iter()
+            .find(|listed| listed["sessionId"] == session.as_str())
+            .map(|listed| listed["runtime"]["runningMessageId"] == message.as_str())
+    };
+    observer.next("the turn in the list", |frame| running(frame) == Some(true)).await;
+    observer.next("the end of the turn in the list", |frame| running(frame) == Some(false)).await;
+    let stored = host.blocks(&session).await;
+    assert_eq!(stored.answer().len(), KIBIBYTES * 1024);
+
     let reason = lazy.closed().await;
     let told = lazy.frames().iter().any(|frame| frame.event == "error" && frame.data["code"] == "SLOW_CONSUMER");
     assert!(told || reason.contains("slow"), "it was dropped without a word: {reason}");
-    assert!(scene.turn("text next").await.answer().contains("next"));
+    let mut again = host.stream().await;
+    again.join(&session).await;
+    let message = host.client().say(&session, "text next").await;
+    again.turn_end(&message).await;
+    assert!(host.blocks(&session).await.answer().contains("next"));
 }

@@ -41,7 +41,7 @@ fn id() -> anyhow::Result<SessionId> {
 
 async fn component(directory: &Path) -> anyhow::Result<Persistence> {
     let engine = Engine::new(EngineOptions { cache_dir: Some(directory.join("cache")), ..EngineOptions::default() })?;
-    let loaded = engine.load(Source::Builtin("sql")).await?;
+    let loaded = engine.load(Source::Builtin("sql".to_owned())).await?;
     let database = Database::open_sqlite(&directory.join("component.db"), &SqliteOptions::default())?;
     let grants = Grants { databases: [("main".to_owned(), database)].into(), ..Grants::default() };
     let persistence = Persistence::start(&engine, loaded, PersistenceOptions { grants, ..PersistenceOptions::default() }).await?;
@@ -113,7 +113,9 @@ impl Native {
             let transaction = self.0.unchecked_transaction()?;
             transaction.prepare_cached("UPDATE sessions SET epoch = ?1 WHERE id = ?2 AND epoch <= ?1")?.execute(params![1, "load"])?;
             transaction
-                .prepare_cached("INSERT INTO chunks SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?1 AND epoch = 1)")?
+                .prepare_cached(
+                    "INSERT INTO chunks SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?1 AND epoch = 1)",
+                )?
                 .execute(params!["load", stream, offset, data.as_ref()])?;
             transaction
                 .prepare_cached("INSERT INTO streams VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET length = length + ?3")?

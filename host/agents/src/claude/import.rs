@@ -115,6 +115,8 @@ struct Introduction {
     description: Option<String>,
     /// Where its block is in `blocks`.
     block: Option<usize>,
+    /// Where the result of the tool that started it is in `blocks`.
+    result: Option<usize>,
 }
 
 impl Import {
@@ -156,10 +158,7 @@ impl Import {
             match (block.kind.as_str(), block.tool_use_id, block.text, block.source) {
                 ("tool_result", Some(id), ..) => {
                     let is_error = block.is_error.unwrap_or_default();
-                    let report = agent.as_ref().filter(|agent| !agent.is_async).and_then(AgentResult::text);
-                    if let Some(agent) = agent.as_ref().filter(|agent| !agent.is_async) {
-                        self.returned(&agent.agent_id, !is_error, report.clone());
-                    }
+                    let report = agent.as_ref().and_then(AgentResult::text).filter(|_| !is_error);
                     let output = report.map_or_else(|| report::tool_output(block.content), Into::into);
                     self.result(conversation, (uuid, index), id, output, is_error);
                 }
@@ -266,18 +265,16 @@ impl Import {
             block.status = if is_error { ToolStatus::Error } else { ToolStatus::Success };
             duration_ms = Some(elapsed_ms(block.timestamp, now));
         }
-        self.add(conversation, place, Begin::ToolResult { tool_use_id, output, is_error, duration_ms });
-    }
-
-    fn returned(&mut self, agent_id: &str, succeeded: bool, output: Option<String>) {
-        let now = Timestamp::from_millis(self.last_millis);
-        let id = ConversationId::new(agent_id).ok();
-        let position = id.and_then(|id| self.subagents.get(&id)).and_then(|introduction| introduction.block);
-        if let Some((_, Block::Subagent(block))) = position.and_then(|position| self.blocks.get_mut(position)) {
-            block.status = if succeeded { ToolStatus::Success } else { ToolStatus::Error };
-            block.output = output;
-            block.duration_ms = Some(elapsed_ms(block.timestamp, now));
+        let subagent = self.by_tool.get(&tool_use_id).and_then(|id| self.subagents.get_mut(id));
+        if let Some(introduction) = subagent {
+            introduction.result = Some(self.blocks.len());
+            let block = introduction.block.and_then(|position| self.blocks.get_mut(position));
+            if let Some((_, Block::Subagent(block))) = block {
+                block.status = if is_error { ToolStatus::Error } else { ToolStatus::Success };
+                block.duration_ms = duration_ms;
+            }
         }
+        self.add(conversation, place, Begin::ToolResult { tool_use_id, output, is_error, duration_ms });
     }
 
     fn add(&mut self, conversation: &ConversationId, (uuid, index): (Uuid, usize), begin: Begin) -> usize {
@@ -290,7 +287,31 @@ impl Import {
         self.blocks.len() - 1
     }
 
-    fn finish(self) -> Vec<Event> {
+    /// A subagent's report is the last that it said. The result of its tool wraps it in prose for the model.
+    fn report(&mut self) {
+        for (id, introduction) in &self.subagents {
+            let said = self.blocks.iter().rev().find_map(|(conversation, block)| match block {
+                Block::AssistantText(block) if conversation == id => Some(block.content.clone()),
+                _ => None,
+            });
+            let Some(said) = said else { continue };
+            if let Some(Block::ToolResult(result)) =
+                introduction.result.and_then(|position| self.blocks.get_mut(position)).map(|(_, block)| block)
+                && !result.is_error
+            {
+                result.output = Value::from(said.clone());
+            }
+            if let Some(Block::Subagent(subagent)) =
+                introduction.block.and_then(|position| self.blocks.get_mut(position)).map(|(_, block)| block)
+                && subagent.status == ToolStatus::Success
+            {
+                subagent.output = Some(said);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Event> {
+        self.report();
         let mut events = Vec::with_capacity(self.blocks.len() + 2 * self.subagents.len() + 1);
         for (id, introduction) in &self.subagents {
             events.push(Event::SubagentDiscovered { id: id.clone(), name: introduction.name.clone() });

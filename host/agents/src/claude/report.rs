@@ -1,6 +1,7 @@
 //! What a tool gave back, as it is shown.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::wire::ContentBlock;
@@ -9,8 +10,9 @@ use super::wire::ContentBlock;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AgentResult {
-    /// The subagent; no other tool's result has it.
-    pub agent_id: String,
+    /// The subagent. No other tool's result has it, which tells this one from theirs.
+    #[serde(rename = "agentId")]
+    _agent_id: IgnoredAny,
     /// It goes on in the background, and its outcome comes in a notification.
     #[serde(default)]
     pub is_async: bool,

@@ -300,6 +300,8 @@ fn a_nested_subagent_is_shown_in_the_conversation_of_its_caller() {
     let nested: Vec<String> = conversations[&outer].iter().filter_map(nested).collect();
     assert_eq!(nested, ["aed49d59c4e03dca2", "a912a4f125f2b24a4"]);
     assert!(conversations.contains_key(&ConversationId::new("aed49d59c4e03dca2").unwrap()));
+    let results: Vec<String> = summary(&conversations[&outer]).into_iter().filter(|line| line.starts_with("result ")).collect();
+    assert!(results.len() == 2 && results.iter().all(|line| line.starts_with("result ok: Sub report line.")), "{results:?}");
 }
 
 #[test]

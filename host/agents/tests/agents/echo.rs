@@ -240,16 +240,14 @@ fn a_file_that_cannot_be_written_is_a_failed_tool() {
 
 #[test]
 fn a_megabyte_is_said_at_a_reasonable_speed() {
-    for shell in shells() {
-        let mut echo = Running::start(&shell, json!({}));
-        let text = "seven b ".repeat(128 * 1024);
-        let start = Instant::now();
-        assert_eq!(said(&echo.turn(&text)).len(), text.len(), "{shell:?}");
-        // Splitting the rest again at each word would take minutes.
-        assert!(start.elapsed() < Duration::from_secs(30), "{shell:?}: {:?}", start.elapsed());
-        echo.turn(&format!("write big {text}"));
-        assert_eq!(echo.workspace()["big"].len(), text.len());
-    }
+    let mut echo = Running::start(&["/bin/sh"], json!({}));
+    let text = "seven b ".repeat(128 * 1024);
+    let start = Instant::now();
+    assert_eq!(said(&echo.turn(&text)).len(), text.len());
+    // Splitting the rest again at each word would take minutes.
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    echo.turn(&format!("write big {text}"));
+    assert_eq!(echo.workspace()["big"].len(), text.len());
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The drivers as the session uses them: through the ports, fed with what the programs really print.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it expects")]
 
 mod claude_behaviour;
 mod claude_captures;

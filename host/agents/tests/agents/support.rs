@@ -95,7 +95,6 @@ pub(crate) const KILLED: Exit = Exit { code: None, signal: Some(9) };
 
 /// A recorded conversation: what was written to the program, and what it printed.
 pub(crate) struct Capture {
-    pub(crate) name: String,
     pub(crate) lines: Vec<String>,
     messages: Vec<Message>,
     /// The names of the requests to interrupt.
@@ -127,13 +126,7 @@ impl Capture {
         let interrupts = interrupts.map(|line| line["request_id"].as_str().unwrap().to_owned()).collect();
         let session = lines.iter().find(|line| line.contains(r#""subtype":"init""#)).unwrap();
         let session: Value = serde_json::from_str(session).unwrap();
-        Self {
-            name: name.to_owned(),
-            messages: messages.collect(),
-            interrupts,
-            session: session["session_id"].as_str().unwrap().to_owned(),
-            lines,
-        }
+        Self { messages: messages.collect(), interrupts, session: session["session_id"].as_str().unwrap().to_owned(), lines }
     }
 
     pub(crate) fn driver(&self) -> Box<dyn Driver> {

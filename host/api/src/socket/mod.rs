@@ -50,7 +50,8 @@ pub(crate) async fn upgrade(
     Extension(place): ConnectionPlace,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let upgrade = upgrade.map_err(|error| Problem::new(Code::InvalidRequest, format!("this path is for WebSockets: {}", error.body_text())))?;
+    let upgrade =
+        upgrade.map_err(|error| Problem::new(Code::InvalidRequest, format!("this path is for WebSockets: {}", error.body_text())))?;
     let tracked = shared.connections.token();
     let limit = shared.options.socket.max_frame_bytes;
     let upgrade = upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER).max_message_size(limit).max_frame_size(limit);

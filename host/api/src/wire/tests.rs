@@ -146,7 +146,11 @@ async fn frames_have_their_golden_form() {
         (Event::FileModified { file: file("a/b", Some("ab")), content: None }, "session:file:modified", json!({"file": file_json})),
         (Event::FileDeleted { path: RelativePath::new("a/b").unwrap() }, "session:file:deleted", json!({"path": "a/b"})),
         (Event::StatusChanged { runtime: runtime() }, "session:status", json!({"runtime": runtime_json()})),
-        (Event::Failed { code: "SANDBOX_FAILED".into(), message: "no".into() }, "error", json!({"code": "SANDBOX_FAILED", "message": "no"})),
+        (
+            Event::Failed { code: "SANDBOX_FAILED".into(), message: "no".into() },
+            "error",
+            json!({"code": "SANDBOX_FAILED", "message": "no"}),
+        ),
     ];
     let log = EventLog::new(Epoch(1), Limits::default());
     let mut subscription = log.subscribe();
@@ -233,8 +237,7 @@ async fn a_session_has_its_golden_form() {
         description: None,
     });
     let (json, pieces) = written(view(vec![text("hi"), Arc::new(tool)])).await;
-    let block =
-        |content: &str| json!({"type": "assistant_text", "id": "b1", "timestamp": "2026-11-22T06:47:19.110Z", "content": content, "model": "m"});
+    let block = |content: &str| json!({"type": "assistant_text", "id": "b1", "timestamp": "2026-11-22T06:47:19.110Z", "content": content, "model": "m"});
     assert_eq!(
         serde_json::from_str::<Value>(&json).unwrap(),
         json!({

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_host_api::{Options, serve};
@@ -21,36 +22,36 @@ use tokio_util::sync::CancellationToken;
 /// Far beyond what anything here takes: a test that waits so long has failed.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(value) => value,
         Err(_) => panic!("waited in vain for {what}"),
     }
 }
 
-pub struct Host {
-    pub address: SocketAddr,
-    pub world: World,
-    pub client: reqwest::Client,
-    pub key: Option<&'static str>,
-    pub shutdown: CancellationToken,
-    pub task: JoinHandle<Result<(), agent_host_api::Error>>,
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    pub(crate) world: World,
+    pub(crate) client: reqwest::Client,
+    pub(crate) key: Option<&'static str>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: JoinHandle<Result<(), agent_host_api::Error>>,
 }
 
 impl Host {
-    pub async fn start(options: Options) -> Self {
+    pub(crate) async fn start(options: Options) -> Self {
         Self::over(World::new(Settings::default()).await, options).await
     }
 
-    pub async fn over(world: World, options: Options) -> Self {
+    pub(crate) async fn over(world: World, options: Options) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, world.manager.clone(), options, shutdown.clone()));
+        let task = tokio::spawn(serve(listener, Arc::clone(&world.manager), options, shutdown.clone()));
         Self { address, world, client: reqwest::Client::new(), key: None, shutdown, task }
     }
 
-    pub async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Response {
+    pub(crate) async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Response {
         let mut request = self.client.request(method, format!("http://{}{path}", self.address));
         if let Some(key) = self.key {
             request = request.bearer_auth(key);
@@ -61,28 +62,28 @@ impl Host {
         within("a response", request.send()).await.unwrap()
     }
 
-    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         answer(self.request(Method::GET, path, None).await).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
         answer(self.request(Method::POST, path, Some(body)).await).await
     }
 
     /// Creates a session of the id.
-    pub async fn create(&self, id: &str) {
+    pub(crate) async fn create(&self, id: &str) {
         let body = json!({"agentProfileRef": "default", "architecture": "fake", "sessionId": id});
         let (status, answer) = self.post("/sessions/create", body).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
     }
 
-    pub async fn say(&self, id: &str, content: &str) {
+    pub(crate) async fn say(&self, id: &str, content: &str) {
         let (status, answer) = self.post(&format!("/sessions/{id}/message"), json!({"content": content})).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
     }
 
     /// Opens a connection and sends the bytes as they are.
-    pub async fn raw(&self, bytes: &[u8]) -> TcpStream {
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         // A host that refuses what it has read so far may close before all is written.
         drop(stream.write_all(bytes).await);
@@ -90,21 +91,21 @@ impl Host {
     }
 
     /// The host still does its work.
-    pub async fn assert_well(&self) {
+    pub(crate) async fn assert_well(&self) {
         let (status, answer) = self.get("/health").await;
         assert_eq!((status, answer), (StatusCode::OK, json!({"status": "ok"})));
     }
 
-    pub async fn socket(&self) -> Socket {
+    pub(crate) async fn socket(&self) -> Socket {
         self.try_socket(&[]).await.unwrap()
     }
 
-    pub async fn try_socket(&self, headers: &[(&'static str, &str)]) -> Result<Socket, tungstenite::Error> {
+    pub(crate) async fn try_socket(&self, headers: &[(&'static str, &str)]) -> Result<Socket, tungstenite::Error> {
         self.socket_over(TcpStream::connect(self.address).await.unwrap(), headers).await
     }
 
     /// A socket whose operating system takes little, so that a client that does not read is noticed soon.
-    pub async fn narrow_socket(&self) -> Socket {
+    pub(crate) async fn narrow_socket(&self) -> Socket {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         self.socket_over(socket.connect(self.address).await.unwrap(), &[]).await.unwrap()
@@ -120,49 +121,52 @@ impl Host {
     }
 }
 
-pub async fn answer(response: Response) -> (StatusCode, Value) {
+pub(crate) async fn answer(response: Response) -> (StatusCode, Value) {
     let status = response.status();
     let text = within("a body", response.text()).await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text:?}")))
 }
 
 /// Everything that a connection gives until it ends.
-pub async fn read_all(mut stream: TcpStream) -> String {
+pub(crate) async fn read_all(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
     // A reset after the answer is as good as an end.
     drop(within("the end of a connection", stream.read_to_end(&mut bytes)).await);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-pub struct Socket {
-    pub stream: WebSocketStream<TcpStream>,
+pub(crate) struct Socket {
+    pub(crate) stream: WebSocketStream<TcpStream>,
     next_id: u64,
 }
 
 /// What a WebSocket gives.
 #[derive(Debug)]
-pub enum Next {
+pub(crate) enum Next {
     Frame(Value),
     Closed(Option<u16>),
 }
 
 impl Socket {
-    pub async fn send(&mut self, text: impl Into<String>) {
+    pub(crate) async fn send(&mut self, text: impl Into<String>) {
         self.stream.send(Message::Text(text.into().into())).await.unwrap();
     }
 
-    pub async fn next(&mut self) -> Next {
-        loop {
-            return match within("a frame", self.stream.next()).await {
-                Some(Ok(Message::Text(text))) => Next::Frame(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(frame))) => Next::Closed(frame.map(|frame| frame.code.into())),
-                Some(Ok(_)) => continue,
-                Some(Err(_)) | None => Next::Closed(None),
-            };
-        }
+    pub(crate) async fn next(&mut self) -> Next {
+        let next = async {
+            loop {
+                return match self.stream.next().await {
+                    Some(Ok(Message::Text(text))) => Next::Frame(serde_json::from_str(&text).unwrap()),
+                    Some(Ok(Message::Close(frame))) => Next::Closed(frame.map(|frame| frame.code.into())),
+                    Some(Ok(_)) => continue,
+                    Some(Err(_)) | None => Next::Closed(None),
+                };
+            }
+        };
+        within("a frame", next).await
     }
 
-    pub async fn frame(&mut self) -> Value {
+    pub(crate) async fn frame(&mut self) -> Value {
         match self.next().await {
             Next::Frame(frame) => frame,
             Next::Closed(code) => panic!("closed with {code:?}"),
@@ -170,7 +174,7 @@ impl Socket {
     }
 
     /// The next frame that is not about the list of sessions.
-    pub async fn other(&mut self) -> Value {
+    pub(crate) async fn other(&mut self) -> Value {
         loop {
             let frame = self.frame().await;
             if frame["event"] != "sessions:list" {
@@ -180,7 +184,7 @@ impl Socket {
     }
 
     /// Reads until a frame of the event.
-    pub async fn until(&mut self, event: &str) -> Value {
+    pub(crate) async fn until(&mut self, event: &str) -> Value {
         loop {
             let frame = self.frame().await;
             if frame["event"] == event {
@@ -190,7 +194,7 @@ impl Socket {
     }
 
     /// Sends a request and gives the answer to it, which must be the next frame but for the list.
-    pub async fn ask(&mut self, mut request: Value) -> Value {
+    pub(crate) async fn ask(&mut self, mut request: Value) -> Value {
         self.next_id += 1;
         request["id"] = json!(self.next_id);
         self.send(request.to_string()).await;
@@ -200,7 +204,7 @@ impl Socket {
     }
 
     /// Joins a session and gives the snapshot.
-    pub async fn join(&mut self, session: &str) -> Value {
+    pub(crate) async fn join(&mut self, session: &str) -> Value {
         let answer = self.ask(json!({"type": "session:join", "sessionId": session})).await;
         assert_eq!(answer["success"], true, "{answer}");
         let frame = self.other().await;
@@ -209,9 +213,17 @@ impl Socket {
     }
 
     /// Reads a session's events to the end of the turn, which is when nothing runs or waits after something did.
-    pub async fn turn(&mut self) -> Vec<Value> {
+    pub(crate) async fn turn(&mut self) -> Vec<Value> {
+        self.events_of_turn(false).await
+    }
+
+    /// The same for a turn that runs already.
+    pub(crate) async fn rest_of_turn(&mut self) -> Vec<Value> {
+        self.events_of_turn(true).await
+    }
+
+    async fn events_of_turn(&mut self, mut has_begun: bool) -> Vec<Value> {
         let mut events = Vec::new();
-        let mut has_begun = false;
         loop {
             let frame = self.other().await;
             events.push(frame.clone());
@@ -226,7 +238,7 @@ impl Socket {
     }
 
     /// Reads to the end and gives the last frame and the close code.
-    pub async fn to_the_end(&mut self) -> (Option<Value>, Option<u16>) {
+    pub(crate) async fn read_to_end(&mut self) -> (Option<Value>, Option<u16>) {
         let mut last = None;
         loop {
             match self.next().await {

@@ -31,7 +31,7 @@ impl Layers {
         let nodes = sections
             .iter()
             .flat_map(|section| &section.settings)
-            .filter_map(|setting| Some((setting.key.clone(), Node::value(&setting.key, &Place::Default, setting.default?)?)))
+            .filter_map(|setting| Some((setting.key.clone(), Node::value(&setting.key, &Place::Default, setting.default.as_deref()?)?)))
             .collect();
         Self { sections, nodes }
     }

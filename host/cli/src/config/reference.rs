@@ -51,7 +51,7 @@ fn markdown_table(section: &SectionInfo, out: &mut String) {
     }
     out.push_str("| key | type | default | meaning, and why this default |\n| --- | --- | --- | --- |\n");
     for setting in &section.settings {
-        let default = setting.default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
+        let default = setting.default.as_ref().map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
         let meaning = format!("{} *{}.*", setting.doc.replace("\n\n", " "), capitalised(setting.reason));
         let _ = writeln!(out, "| `{}` | {} | {default} | {} |", setting.name, setting.type_name, meaning.replace('|', "\\|"));
     }
@@ -75,7 +75,7 @@ pub fn example() -> String {
             out.push('\n');
             comment(&setting.doc, &mut out);
             comment(&format!("Default: {}.", setting.reason), &mut out);
-            let _ = match setting.default {
+            let _ = match &setting.default {
                 Some(default) => writeln!(out, "# {} = {default}", setting.name),
                 None => writeln!(out, "# {} = \"{}\"", setting.name, setting.type_name.to_uppercase()),
             };

@@ -61,7 +61,7 @@ section! {
     Persistence in "persistence" {
         /// Which component stores everything: the built-in `sqlite` or `memory`, or the path of your own.
         component: Component = "sqlite" because "it is durable and needs nothing installed";
-        /// What the component is told when it is opened. Its values are shown to it and in the log: no place for secrets.
+        /// What the component is told when it is opened. Its values are shown to it and by `check-config`: no place for secrets.
         config: BTreeMap<String, String> = {} because "the built-in components need none";
         /// Instances of the component, each of which answers one call at a time. A component that wants to be alone gets one.
         pool: usize = 8

@@ -29,7 +29,7 @@ pub struct Setting {
     /// Whether what is written may be a secret, so that it must not be shown.
     pub secret: bool,
     /// As TOML; `None` if it has no value unless it is given one.
-    pub default: Option<&'static str>,
+    pub default: Option<String>,
     /// What it does.
     pub doc: String,
     /// Why the default is what it is.
@@ -62,7 +62,8 @@ impl Setting {
             type_name: T::type_name(),
             shape: T::SHAPE,
             secret: T::SECRET,
-            default: Some(default).filter(|default| *default != "none"),
+            // The compiler writes a long list on several lines.
+            default: (default != "none").then(|| default.lines().map(str::trim).collect::<Vec<_>>().join(" ")),
             doc: paragraphs(doc),
             reason,
         }

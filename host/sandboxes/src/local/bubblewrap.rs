@@ -78,6 +78,10 @@ const ETC: &[&str] = &[
     "timezone",
 ];
 
+/// What of `/proc` is about the machine and can be written to by root's files' owner. Without a capability the agent is still the host's user, and if that
+/// is root, a write to `/proc/sys/kernel/core_pattern` would run a program outside. bubblewrap means to cover these, but not in this case.
+const PROC: &[&str] = &["acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger"];
+
 /// bubblewrap, which was seen to work.
 pub(super) struct Bubblewrap {
     program: PathBuf,
@@ -144,9 +148,11 @@ impl Bubblewrap {
         }
         arguments.add("--ro-bind", &self.passwd, Path::new("/etc/passwd"));
         arguments.add("--ro-bind", &self.group, Path::new("/etc/group"));
-        arguments.0.extend(
-            ["--proc", "/proc", "--dev", "/dev", "--dir", "/run", "--dir", "/var", "--symlink", "../tmp", "/var/tmp"].map(OsString::from),
-        );
+        arguments.0.extend(["--proc", "/proc"].map(OsString::from));
+        for path in PROC.iter().map(|name| Path::new("/proc").join(name)) {
+            arguments.add("--ro-bind-try", &path, &path);
+        }
+        arguments.0.extend(["--dev", "/dev", "--dir", "/run", "--dir", "/var", "--symlink", "../tmp", "/var/tmp"].map(OsString::from));
         arguments.add("--bind", &writable.home, Path::new(HOME));
         arguments.add("--bind", &writable.workspace, Path::new(WORKSPACE));
         arguments.add("--bind", &writable.temporary, Path::new(TEMPORARY));

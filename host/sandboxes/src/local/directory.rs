@@ -13,6 +13,14 @@ use uuid::Uuid;
 
 use super::tree;
 
+/// The names of a sandbox's parts: what the agent sees as its home directory, its workspace and its temporary files.
+pub(super) const HOME: &str = "home";
+pub(super) const WORKSPACE: &str = "workspace";
+pub(super) const TEMPORARY: &str = "tmp";
+
+/// Where files are written before they are moved to their place: on the same file system, and out of the agent's reach.
+pub(super) const STAGING: &str = "staging";
+
 /// Says which session and epoch a sandbox is for, to whoever finds its directory.
 const TAG: &str = "sandbox.json";
 
@@ -39,8 +47,8 @@ impl Directory {
         builder.mode(0o700);
         builder.create(&path)?;
         let directory = Self { id, path };
-        for child in [directory.home(), directory.workspace(), directory.temporary(), directory.staging()] {
-            builder.create(child)?;
+        for part in [HOME, WORKSPACE, TEMPORARY, STAGING] {
+            builder.create(directory.path.join(part))?;
         }
         let tag = json!({ "session": spec.session, "epoch": spec.epoch, "created": Timestamp::now() });
         fs::write(directory.path.join(TAG), tag.to_string())?;
@@ -52,20 +60,15 @@ impl Directory {
     }
 
     pub(super) fn home(&self) -> PathBuf {
-        self.path.join("home")
+        self.path.join(HOME)
     }
 
     pub(super) fn workspace(&self) -> PathBuf {
-        self.path.join("workspace")
+        self.path.join(WORKSPACE)
     }
 
     pub(super) fn temporary(&self) -> PathBuf {
-        self.path.join("tmp")
-    }
-
-    /// Where files are written before they are moved to their place: on the same file system, and out of the agent's reach.
-    pub(super) fn staging(&self) -> PathBuf {
-        self.path.join("staging")
+        self.path.join(TEMPORARY)
     }
 
     /// Removes it; that it is gone already is a success. Blocks for up to 2 s.
@@ -103,7 +106,10 @@ pub(super) fn clear_leftovers(root: &Path) -> io::Result<()> {
         let tag = fs::read_to_string(path.join(TAG)).unwrap_or_default();
         tracing::info!(path = %path.display(), %tag, "removing a sandbox that an earlier host left");
         tree::kill_marked(&path);
-        remove(&path)?;
+        if let Err(error) = remove(&path) {
+            // It is in nobody's way.
+            tracing::warn!(path = %path.display(), %error, "failed to remove a sandbox that an earlier host left");
+        }
     }
     Ok(())
 }

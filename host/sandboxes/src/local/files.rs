@@ -1,7 +1,7 @@
 //! Writing and reading below a directory that an agent fills with links as it likes: no path is ever followed out of it.
 
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::sandbox::{Content, File, Root};
@@ -12,53 +12,45 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use uuid::Uuid;
 
-use super::directory::Directory;
+use super::directory::{self, Directory};
 
-/// The directories of a sandbox, held open: what happens to their names cannot lead elsewhere.
+/// The directory of a sandbox, held open: no path from here leads out of it. Its parts are opened when they are needed, since each
+/// open file counts against a limit of the host (`RLIMIT_NOFILE`, often 1024).
 pub(super) struct Files {
-    home: Dir,
-    workspace: Dir,
-    temporary: Dir,
-    staging: Dir,
+    directory: Dir,
 }
 
 impl Files {
-    /// Opens them.
+    /// Opens it.
     pub(super) fn open(directory: &Directory) -> io::Result<Self> {
-        let open = |path: PathBuf| Dir::open_ambient_dir(path, ambient_authority());
-        Ok(Self {
-            home: open(directory.home())?,
-            workspace: open(directory.workspace())?,
-            temporary: open(directory.temporary())?,
-            staging: open(directory.staging())?,
-        })
+        Ok(Self { directory: Dir::open_ambient_dir(directory.path(), ambient_authority())? })
     }
 
     /// The workspace.
-    pub(super) fn workspace(&self) -> &Dir {
-        &self.workspace
+    pub(super) fn workspace(&self) -> io::Result<Dir> {
+        self.directory.open_dir(directory::WORKSPACE)
     }
 
     /// Lays a file down with the directories that it needs. It appears at once and whole; a link in its place is replaced, not followed.
     pub(super) fn write(&self, file: &File) -> io::Result<()> {
-        let root = match file.root {
-            Root::Home => &self.home,
-            Root::Workspace => &self.workspace,
-        };
+        let root = self.directory.open_dir(match file.root {
+            Root::Home => directory::HOME,
+            Root::Workspace => directory::WORKSPACE,
+        })?;
+        let staging = self.directory.open_dir(directory::STAGING)?;
         let path = Path::new(file.path.as_str());
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             root.create_dir_all(parent)?;
         }
         let staged = Uuid::new_v4().to_string();
         let mode = if file.executable { 0o700 } else { 0o600 };
-        let written = self
-            .staging
+        let written = staging
             .open_with(&staged, OpenOptions::new().write(true).create_new(true).mode(mode))
             .and_then(|mut target| target.write_all(&file.content))
-            .and_then(|()| self.staging.rename(&staged, root, path));
+            .and_then(|()| staging.rename(&staged, &root, path));
         if written.is_err() {
             // The first error is the one to tell; what is staged goes with the sandbox in any case.
-            let _ = self.staging.remove_file(&staged);
+            let _ = staging.remove_file(&staged);
         }
         written
     }
@@ -69,7 +61,7 @@ impl Files {
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
-        let file = match self.workspace.open_with(path.as_str(), &options) {
+        let file = match self.workspace()?.open_with(path.as_str(), &options) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Ok(Content::Absent),
             Err(error) => return Err(error),
@@ -90,7 +82,7 @@ impl Files {
 
     /// Makes an empty file or directory at `path` below the home or temporary directory or the workspace, unless there is something already.
     pub(super) fn make_mount_point(&self, mount: Mount, path: &Path, is_directory: bool) -> io::Result<()> {
-        let root = self.mounted(mount);
+        let root = self.mounted(mount)?;
         if is_directory {
             return root.create_dir_all(path);
         }
@@ -103,19 +95,19 @@ impl Files {
 
     /// Makes a symbolic link, unless there is something already.
     pub(super) fn make_link(&self, mount: Mount, path: &Path, target: &Path) -> io::Result<()> {
-        let root = self.mounted(mount);
+        let root = self.mounted(mount)?;
         if let Some(parent) = path.parent() {
             root.create_dir_all(parent)?;
         }
         root.symlink_contents(target, path).or_else(ignore_existing)
     }
 
-    fn mounted(&self, mount: Mount) -> &Dir {
-        match mount {
-            Mount::Home => &self.home,
-            Mount::Workspace => &self.workspace,
-            Mount::Temporary => &self.temporary,
-        }
+    fn mounted(&self, mount: Mount) -> io::Result<Dir> {
+        self.directory.open_dir(match mount {
+            Mount::Home => directory::HOME,
+            Mount::Workspace => directory::WORKSPACE,
+            Mount::Temporary => directory::TEMPORARY,
+        })
     }
 }
 

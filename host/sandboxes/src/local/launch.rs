@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use agent_host_session::ports::sandbox::{self, Layout};
@@ -20,6 +21,22 @@ const SYSTEM_PATH: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 /// have them, so they are set by it, for the command, on its command line. All others are inherited through it, and are so kept from the list of processes.
 const LOADER_VARIABLES: [&str; 4] = ["LD_", "GLIBC_TUNABLES", "GCONV_PATH", "LOCPATH"];
 
+/// What to start.
+pub(super) struct Launch {
+    /// The process.
+    pub(super) command: tokio::process::Command,
+    /// Where bubblewrap tells about the namespace that it makes, if there is one.
+    pub(super) information: Option<Information>,
+}
+
+/// A pipe by which bubblewrap tells the id of the namespace's first process.
+pub(super) struct Information {
+    /// To be read by the host.
+    pub(super) reader: OwnedFd,
+    /// To be inherited by bubblewrap under its own number, and by nobody else.
+    pub(super) writer: OwnedFd,
+}
+
 /// Why a command cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -27,6 +44,8 @@ pub(super) enum Error {
     Program(#[from] program::Error),
     #[error("failed to run {program:?}: {name:?} is not the name of an environment variable")]
     Variable { program: String, name: String },
+    #[error("failed to make a pipe: {0}")]
+    Pipe(io::Error),
     #[error("failed to make {path} visible in the sandbox: {source}", path = path.display())]
     MountPoint { path: PathBuf, source: io::Error },
 }
@@ -61,14 +80,14 @@ pub(super) fn prepare(
     files: &Files,
     layout: &Layout,
     command: &sandbox::Command,
-) -> Result<tokio::process::Command, Error> {
+) -> Result<Launch, Error> {
     let program = find(machine, layout, &command.program)?;
     let temporary = match machine.bubblewrap {
         Some(_) => bubblewrap::TEMPORARY.to_owned(),
         None => directory.temporary().to_string_lossy().into_owned(),
     };
     let environment = environment(layout, temporary, &program.installation, command)?;
-    let mut process = match &machine.bubblewrap {
+    let (mut process, information) = match &machine.bubblewrap {
         Some(bubblewrap) => {
             make_mount_points(bubblewrap, files, &program.installation)?;
             let writable = Writable { home: directory.home(), workspace: directory.workspace(), temporary: directory.temporary() };
@@ -81,17 +100,19 @@ pub(super) fn prepare(
                     process.env(name, value);
                 }
             }
-            process.arg("--").arg(&program.file);
-            process
+            let (reader, writer) = io::pipe().map_err(Error::Pipe)?;
+            let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+            process.arg("--info-fd").arg(writer.as_raw_fd().to_string()).arg("--").arg(&program.file);
+            (process, Some(Information { reader, writer }))
         }
         None => {
             let mut process = tokio::process::Command::new(&program.file);
             process.current_dir(&layout.workspace).env_clear().envs(environment);
-            process
+            (process, None)
         }
     };
     process.args(&command.args);
-    Ok(process)
+    Ok(Launch { command: process, information })
 }
 
 /// A path in the sandbox's own directories is taken as it is; anything else is looked for on this machine.

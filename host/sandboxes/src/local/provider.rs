@@ -10,7 +10,7 @@ use std::sync::Arc;
 use agent_host_session::ports::sandbox;
 use async_trait::async_trait;
 
-use super::bubblewrap::Bubblewrap;
+use super::bubblewrap::{self, Bubblewrap};
 use super::directory;
 use super::options::{Isolation, Options};
 use super::sandbox::LocalSandbox;
@@ -159,6 +159,10 @@ fn check_readable(readable: &[PathBuf], root: &Path) -> Result<Vec<PathBuf>, Err
         }
         if root.starts_with(&real) || real.starts_with(root) {
             return Err("agents could read each other's sandboxes".to_owned());
+        }
+        let own = [bubblewrap::HOME, bubblewrap::WORKSPACE, bubblewrap::TEMPORARY];
+        if let Some(hidden) = own.into_iter().find(|own| Path::new(own).starts_with(path)) {
+            return Err(format!("it would take the place of {hidden}, which is each sandbox's own"));
         }
         Ok(path.clone())
     };

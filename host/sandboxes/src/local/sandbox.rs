@@ -16,7 +16,7 @@ use super::files::Files;
 use super::launch;
 use super::process::Running;
 use super::provider::Machine;
-use super::tree::Kind;
+use super::tree::Family;
 use super::watch::Watch;
 
 /// How long processes have between being asked to end and being killed. The caller has told the agent before that there is no more input,
@@ -37,6 +37,7 @@ pub(super) struct LocalSandbox {
     files: Arc<Files>,
     watch: Watch,
     processes: Mutex<Processes>,
+    family: Arc<Family>,
     /// Cancelled when the sandbox begins to end.
     closing: CancellationToken,
     ended: OnceCell<()>,
@@ -56,9 +57,9 @@ impl LocalSandbox {
         let failed = |error: io::Error| Error::Failed(format!("failed to make a sandbox in {}: {error}", machine.root.display()));
         let directory = Arc::new(Directory::make(&machine.root, spec).map_err(failed)?);
         let files = Arc::new(Files::open(&directory).map_err(failed)?);
-        let workspace = files.workspace().try_clone().map_err(failed)?;
-        let watch = Watch::start(&machine.hub, &directory.id, workspace);
+        let watch = Watch::start(&machine.hub, &directory.id, Arc::clone(&files));
         let layout = launch::layout(&machine, &directory);
+        let family = Arc::new(Family::new(directory.path().to_owned()));
         Ok(Self {
             machine,
             layout,
@@ -66,6 +67,7 @@ impl LocalSandbox {
             files,
             watch,
             processes: Mutex::default(),
+            family,
             closing: CancellationToken::new(),
             ended: OnceCell::new(),
         })
@@ -169,11 +171,7 @@ impl Sandbox for LocalSandbox {
         let program = command.program.clone();
         let prepare = move || launch::prepare(&machine, &directory, &files, &layout, &command);
         let prepared = self.blocking("prepare a process", prepare).await??;
-        let kind = match self.machine.bubblewrap {
-            Some(_) => Kind::Namespace,
-            None => Kind::Group(self.directory.path().to_owned()),
-        };
-        let started = Running::start(&self.machine.spawner, prepared, kind).await;
+        let started = Running::start(&self.machine.spawner, prepared, &self.family).await;
         let (running, process) = started.map_err(|error| Error::Failed(format!("failed to run {program:?}: {error}")))?;
         self.processes.lock().unwrap_or_else(PoisonError::into_inner).running.push(running.clone());
         if self.closing.is_cancelled() {

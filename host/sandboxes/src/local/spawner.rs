@@ -5,7 +5,9 @@
 //! would be killed out of the blue. So they are all started on this one, which lives as long as any sandbox.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +17,7 @@ const QUEUE: usize = 16;
 
 struct Request {
     command: Command,
+    inherited: Option<OwnedFd>,
     runtime: Handle,
     reply: oneshot::Sender<io::Result<Child>>,
 }
@@ -32,10 +35,10 @@ impl Spawner {
         Ok(Self { requests })
     }
 
-    /// Starts a process. When the caller has gone meanwhile, the process is killed (the command must say `kill_on_drop`).
-    pub(super) async fn spawn(&self, command: Command) -> io::Result<Child> {
+    /// Starts a process, which inherits the descriptor `inherited` under its own number. When the caller has gone meanwhile, the process is killed (the command must say `kill_on_drop`).
+    pub(super) async fn spawn(&self, command: Command, inherited: Option<OwnedFd>) -> io::Result<Child> {
         let (reply, child) = oneshot::channel();
-        let request = Request { command, runtime: Handle::current(), reply };
+        let request = Request { command, inherited, runtime: Handle::current(), reply };
         let stopped = || io::Error::other("the thread that starts processes has stopped");
         self.requests.send(request).await.map_err(|_| stopped())?;
         child.await.map_err(|_| stopped())?
@@ -43,9 +46,13 @@ impl Spawner {
 }
 
 fn run(mut queue: mpsc::Receiver<Request>) {
-    while let Some(Request { mut command, runtime, reply }) = queue.blocking_recv() {
+    while let Some(Request { mut command, inherited, runtime, reply }) = queue.blocking_recv() {
         let _runtime = runtime.enter();
+        // It can be inherited only while this one process is started: all others are started before or after it, on this thread.
+        let prepared = inherited.as_ref().map_or(Ok(()), |descriptor| fcntl_setfd(descriptor, FdFlags::empty()));
+        let child = prepared.map_err(io::Error::from).and_then(|()| command.spawn());
+        drop(inherited);
         // A child that nobody takes is killed as it is dropped here.
-        let _ = reply.send(command.spawn());
+        let _ = reply.send(child);
     }
 }

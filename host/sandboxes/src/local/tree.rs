@@ -4,15 +4,53 @@
 //!
 //! Without it, a process is known to belong to a sandbox by its process group, its session, its parent, or (on Linux) a `HOME` or `TMPDIR` in its
 //! environment that is the sandbox's. So daemons are found as well. One that has left its group, lost its parent, *and* was started with another
-//! environment is not found: only isolation ends that one.
+//! environment is not found: only isolation ends that one. And since the environment tells only the sandbox, a daemon that an ended process left
+//! is ended with the last process of the sandbox.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How often the processes are looked for and killed: one that forks between the look and the signal leaves a child for the next round.
 const KILL_ROUNDS: usize = 20;
+
+/// How long a killed namespace may take to be gone. Only a process that hangs in a device takes longer than some milliseconds.
+const GONE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The trees of one sandbox without isolation, which are told apart only as far as the module says.
+#[derive(Debug)]
+pub(super) struct Family {
+    /// The sandbox's.
+    directory: PathBuf,
+    trees: Mutex<usize>,
+}
+
+impl Family {
+    /// Of the sandbox in `directory`.
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory, trees: Mutex::new(0) }
+    }
+
+    /// To be called before a process is started, and kept until it was reaped and its strays were killed.
+    pub(super) fn join(family: &Arc<Self>) -> Membership {
+        *family.trees.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Membership(Arc::clone(family))
+    }
+}
+
+/// That a family has one tree more, until it is dropped.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Membership(Arc<Family>);
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        *self.0.trees.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+    }
+}
 
 /// The processes that came from one, the leader, which is a child of the host and the leader of its process group.
 #[derive(Debug)]
@@ -25,16 +63,22 @@ pub(super) struct Tree {
 
 /// What holds the processes together.
 #[derive(Debug)]
-pub(super) enum Kind {
-    /// The leader is bubblewrap, its child the first process of a namespace.
-    Namespace,
-    /// The process group, and what can be found of the sandbox in this directory.
-    Group(PathBuf),
+enum Kind {
+    /// The leader is bubblewrap, and this the first process of a namespace, if it came that far.
+    Namespace(Option<proc::Handle>),
+    /// The process group, and whatever else can be found.
+    Group(Arc<Family>),
 }
 
 impl Tree {
-    pub(super) fn new(leader: Pid, kind: Kind) -> Self {
-        Self { leader, kind, ended: AtomicBool::new(false) }
+    /// Of bubblewrap and the namespace whose first process is `first`.
+    pub(super) fn namespace(leader: Pid, first: Option<Pid>) -> Self {
+        Self { leader, kind: Kind::Namespace(first.and_then(proc::Handle::open)), ended: AtomicBool::new(false) }
+    }
+
+    /// Of a process without isolation.
+    pub(super) fn group(leader: Pid, family: Arc<Family>) -> Self {
+        Self { leader, kind: Kind::Group(family), ended: AtomicBool::new(false) }
     }
 
     /// To be called as soon as the leader has been reaped.
@@ -46,43 +90,52 @@ impl Tree {
     pub(super) fn terminate(&self) {
         match &self.kind {
             // Not bubblewrap itself, which would not pass it on. The namespace's first process ignores what it does not handle.
-            Kind::Namespace => {
-                proc::signal(&proc::descendants(self.leader), Signal::TERM);
+            Kind::Namespace(Some(_)) => {
+                if !self.ended.load(Ordering::Acquire) {
+                    proc::signal(&proc::descendants(self.leader), Signal::TERM);
+                }
             }
-            Kind::Group(directory) => {
+            Kind::Namespace(None) => self.signal_group(Signal::TERM),
+            Kind::Group(family) => {
                 self.signal_group(Signal::TERM);
-                proc::signal(&self.strays(directory), Signal::TERM);
+                self.signal_found(family, Signal::TERM, 1);
             }
         }
     }
 
-    /// Kills all of them. That they are gone shows when the leader is reaped, if there is a namespace; otherwise when this returns.
+    /// Kills all of them.
     pub(super) fn kill(&self) {
         match &self.kind {
-            Kind::Namespace => {
-                if self.ended.load(Ordering::Acquire) {
-                    return;
-                }
-                // The kernel reaps all processes of the namespace before its first one is gone, and bubblewrap waits for that one.
-                // Killing bubblewrap would let the host see the end too early.
-                if proc::signal(&proc::children(self.leader), Signal::KILL) == 0 {
-                    self.signal_group(Signal::KILL);
-                }
-            }
-            Kind::Group(directory) => {
+            // Not bubblewrap itself, which tells how its command ended and ends with it.
+            Kind::Namespace(Some(first)) => first.signal(Signal::KILL),
+            Kind::Namespace(None) => self.signal_group(Signal::KILL),
+            Kind::Group(family) => {
                 self.signal_group(Signal::KILL);
-                for _ in 0..KILL_ROUNDS {
-                    if proc::signal(&self.strays(directory), Signal::KILL) == 0 {
-                        break;
-                    }
-                }
+                self.signal_found(family, Signal::KILL, KILL_ROUNDS);
             }
         }
     }
 
-    fn strays(&self, directory: &Path) -> Vec<proc::Process> {
-        let leader = (!self.ended.load(Ordering::Acquire)).then_some(self.leader);
-        proc::members(leader, directory)
+    /// Kills all of them and waits until they are gone. Blocks.
+    pub(super) fn end(&self) {
+        self.kill();
+        if let Kind::Namespace(Some(first)) = &self.kind {
+            // bubblewrap may end before the rest of its namespace does.
+            first.wait(GONE_DEADLINE);
+        }
+    }
+
+    /// Signals what is found of the tree in the table of processes, until nothing is.
+    fn signal_found(&self, family: &Family, signal: Signal, rounds: usize) {
+        // No process is started meanwhile that would be taken for a stray.
+        let trees = family.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = (*trees <= 1).then_some(family.directory.as_path());
+        for _ in 0..rounds {
+            let leader = (!self.ended.load(Ordering::Acquire)).then_some(self.leader);
+            if proc::signal(&proc::members(leader, mark), signal) == 0 {
+                break;
+            }
+        }
     }
 
     fn signal_group(&self, signal: Signal) {
@@ -96,7 +149,7 @@ impl Tree {
 /// Kills what runs with a `HOME` or `TMPDIR` below `directory`.
 pub(super) fn kill_marked(directory: &Path) {
     for _ in 0..KILL_ROUNDS {
-        if proc::signal(&proc::members(None, directory), Signal::KILL) == 0 {
+        if proc::signal(&proc::members(None, Some(directory)), Signal::KILL) == 0 {
             break;
         }
     }
@@ -107,9 +160,12 @@ pub(super) fn kill_marked(directory: &Path) {
 mod proc {
     use std::collections::HashSet;
     use std::fs;
+    use std::os::fd::OwnedFd;
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
+    use std::time::Duration;
 
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
     /// A process, with enough to tell it from another that gets its id later.
@@ -159,6 +215,29 @@ mod proc {
         }
     }
 
+    /// A process that is known by more than its id, which another may get.
+    #[derive(Debug)]
+    pub(super) struct Handle(OwnedFd);
+
+    impl Handle {
+        /// `None` if it is gone.
+        pub(super) fn open(id: Pid) -> Option<Self> {
+            pidfd_open(id, PidfdFlags::empty()).ok().map(Self)
+        }
+
+        /// Signals it, if it still lives.
+        pub(super) fn signal(&self, signal: Signal) {
+            let _ = pidfd_send_signal(&self.0, signal);
+        }
+
+        /// Waits until it has ended, and with the first process of a namespace all others. Blocks.
+        pub(super) fn wait(&self, deadline: Duration) {
+            let deadline = Timespec::try_from(deadline).ok();
+            // An error, or that the deadline has passed, changes nothing for the caller, who can only go on.
+            let _ = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], deadline.as_ref());
+        }
+    }
+
     fn all() -> Vec<Process> {
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         entries.flatten().filter_map(|entry| Process::look_up(entry.file_name().to_str()?.parse().ok()?)).collect()
@@ -169,21 +248,17 @@ mod proc {
         processes.iter().filter(|process| process.signal(signal)).count()
     }
 
-    /// The children of a process.
-    pub(super) fn children(parent: Pid) -> Vec<Process> {
-        let parent = parent.as_raw_nonzero().get();
-        all().into_iter().filter(|process| process.parent == parent).collect()
-    }
-
     /// The children of a process, their children, and so on.
     pub(super) fn descendants(ancestor: Pid) -> Vec<Process> {
         with_descendants(all(), HashSet::from([ancestor.as_raw_nonzero().get()]), |_| false)
     }
 
-    /// What belongs to a sandbox: the group and session of the leader, what is marked with the directory, and the descendants of all.
-    pub(super) fn members(leader: Option<Pid>, directory: &Path) -> Vec<Process> {
+    /// The group and session of the leader, what is marked with the directory, and the descendants of all.
+    pub(super) fn members(leader: Option<Pid>, mark: Option<&Path>) -> Vec<Process> {
         let leader = leader.map(|leader| leader.as_raw_nonzero().get());
-        let belongs = |process: &Process| Some(process.group) == leader || Some(process.session) == leader || process.is_marked(directory);
+        let belongs = |process: &Process| {
+            Some(process.group) == leader || Some(process.session) == leader || mark.is_some_and(|directory| process.is_marked(directory))
+        };
         with_descendants(all(), leader.into_iter().collect(), belongs)
     }
 
@@ -208,24 +283,34 @@ mod proc {
 #[cfg(not(target_os = "linux"))]
 mod proc {
     use std::path::Path;
+    use std::time::Duration;
 
     use rustix::process::{Pid, Signal};
 
     pub(super) struct Process;
 
-    pub(super) fn signal(_: &[Process], _: Signal) -> usize {
-        0
+    #[derive(Debug)]
+    pub(super) struct Handle;
+
+    impl Handle {
+        pub(super) fn open(_: Pid) -> Option<Self> {
+            None
+        }
+
+        pub(super) fn signal(&self, _: Signal) {}
+
+        pub(super) fn wait(&self, _: Duration) {}
     }
 
-    pub(super) fn children(_: Pid) -> Vec<Process> {
-        Vec::new()
+    pub(super) fn signal(_: &[Process], _: Signal) -> usize {
+        0
     }
 
     pub(super) fn descendants(_: Pid) -> Vec<Process> {
         Vec::new()
     }
 
-    pub(super) fn members(_: Option<Pid>, _: &Path) -> Vec<Process> {
+    pub(super) fn members(_: Option<Pid>, _: Option<&Path>) -> Vec<Process> {
         Vec::new()
     }
 }

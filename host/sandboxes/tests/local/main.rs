@@ -1,4 +1,5 @@
 //! Local sandboxes with real processes, files and bubblewrap.
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod files;
 mod isolation;

@@ -144,6 +144,31 @@ async fn what_a_process_leaves_behind_ends_with_it() {
 }
 
 #[tokio::test]
+async fn the_end_of_one_process_leaves_the_others_of_its_sandbox_alone() {
+    for place in Place::all() {
+        let sandbox = place.sandbox().await;
+        let other = sandbox.spawn(command("cat", &[])).await.unwrap();
+        assert_eq!(run(&*sandbox, shell("exit 1")).await.exit, exited(1));
+        let output = finish(other, b"still here").await;
+        assert_eq!((output.exit, output.stdout.as_str()), (exited(0), "still here"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_outlives_the_thread_that_asked_for_it() {
+    for place in Place::all() {
+        let sandbox = place.sandbox().await;
+        let runtime = tokio::runtime::Handle::current();
+        let process = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| runtime.block_on(sandbox.spawn(command("cat", &[]))));
+            thread.join().unwrap().unwrap()
+        });
+        let output = finish(process, b"still here").await;
+        assert_eq!((output.exit, output.stdout.as_str()), (exited(0), "still here"));
+    }
+}
+
+#[tokio::test]
 async fn waiting_can_be_given_up_and_begun_again() {
     let place = Place::open();
     let sandbox = place.sandbox().await;

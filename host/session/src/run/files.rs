@@ -6,30 +6,29 @@ use tokio::sync::mpsc;
 
 use super::{RunEvent, SeenContent, SeenFile, send};
 use crate::path::RelativePath;
-use crate::ports::sandbox::{Content, Error, Sandbox};
+use crate::ports::sandbox::{Content, Sandbox};
 
 /// Above this size a file is hashed on a thread for blocking work. Hashing that much takes about as long as the way there and back.
 const INLINE_HASH_BYTES: usize = 64 * 1024;
 
-/// Reads the files and tells the session how they are, one by one, so that no more than a few are held at once.
-pub(super) async fn report(
-    sandbox: &dyn Sandbox,
-    paths: Vec<RelativePath>,
-    limit: u64,
-    events: &mpsc::Sender<RunEvent>,
-) -> Result<(), Error> {
+/// Reads the files and tells the session how they are, one by one, so that no more than a few are held at once. A file that cannot be read stays as
+/// the session knows it.
+pub(super) async fn report(sandbox: &dyn Sandbox, paths: Vec<RelativePath>, limit: u64, events: &mpsc::Sender<RunEvent>) {
     for path in paths {
-        let content = match sandbox.read(&path, limit).await? {
-            Content::Absent => SeenContent::Absent,
-            Content::TooLarge { size } => SeenContent::TooLarge { size },
-            Content::Bytes(bytes) => {
+        let content = match sandbox.read(&path, limit).await {
+            Ok(Content::Absent) => SeenContent::Absent,
+            Ok(Content::TooLarge { size }) => SeenContent::TooLarge { size },
+            Ok(Content::Bytes(bytes)) => {
                 let sha256 = hash(&bytes).await;
                 SeenContent::Bytes { bytes, sha256 }
+            }
+            Err(error) => {
+                tracing::warn!(sandbox = sandbox.id(), %path, %error, "failed to read a workspace file");
+                continue;
             }
         };
         send(events, RunEvent::File(SeenFile { path, content })).await;
     }
-    Ok(())
 }
 
 /// SHA-256 as 64 lower-case hexadecimal digits.

@@ -229,9 +229,7 @@ impl Pump<'_> {
     }
 
     async fn report_files(&mut self, paths: Vec<RelativePath>) {
-        if let Err(error) = files::report(self.sandbox.as_ref(), paths, self.limits.file_bytes, self.events).await {
-            tracing::warn!(sandbox = self.sandbox.id(), %error, "failed to read a workspace file");
-        }
+        files::report(self.sandbox.as_ref(), paths, self.limits.file_bytes, self.events).await;
     }
 
     /// Ends the agent's input, upon which it ends by itself.

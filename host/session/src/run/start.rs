@@ -64,7 +64,7 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result
         files.push(file);
     }
     sandbox.write(files).await.map_err(sandbox_failed)?;
-    files::report(sandbox.as_ref(), new_files, plan.limits.file_bytes, events).await.map_err(sandbox_failed)?;
+    files::report(sandbox.as_ref(), new_files, plan.limits.file_bytes, events).await;
     let process = sandbox.spawn(launch.command).await.map_err(sandbox_failed)?;
     Ok(Started { sandbox, process, driver: launch.driver })
 }

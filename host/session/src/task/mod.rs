@@ -293,7 +293,9 @@ impl Task {
             Progress::Failing(error) => {
                 tracing::warn!(session = %self.id(), %error, "failed to write to the store; trying again");
                 if self.recorder.epoch_taken {
-                    self.publish([Event::Failed { code: "STORE_UNAVAILABLE".to_owned(), message: error.to_string() }]);
+                    // What the adapter says is for the operator.
+                    let message = "the store does not take writes; trying again".to_owned();
+                    self.publish([Event::Failed { code: "STORE_UNAVAILABLE".to_owned(), message }]);
                 }
             }
             Progress::Fenced(error) => {

@@ -211,7 +211,7 @@ impl Task {
                     message: message.clone(),
                     code: Some(code.to_owned()),
                 });
-                events.push(Event::BlockCompleted { conversation: ConversationId::main(), block: Arc::new(block) });
+                events.extend(Event::whole_block(ConversationId::main(), block));
             }
             events.push(Event::Failed { code: code.to_owned(), message });
             self.publish(events);

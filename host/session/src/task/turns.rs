@@ -1,7 +1,5 @@
 //! Messages and turns: one turn at a time, in the order in which the messages were accepted.
 
-use std::sync::Arc;
-
 use super::{Reply, Task, Then};
 use crate::block::{Block, UserMessage};
 use crate::event::{Event, TurnOutcome};
@@ -110,17 +108,13 @@ impl Task {
     fn begin_turn(&mut self) {
         let Some(message) = self.state.queue().front().cloned() else { return };
         self.touch();
-        let conversation = ConversationId::main();
-        let block = Arc::new(Block::UserMessage(UserMessage {
+        let block = Block::UserMessage(UserMessage {
             id: message.id.clone().into(),
             timestamp: self.context.environment.now(),
             content: message.content.clone(),
-        }));
-        self.publish([
-            Event::TurnStarted { message_id: message.id.clone() },
-            Event::BlockStarted { conversation: conversation.clone(), block: Arc::clone(&block) },
-            Event::BlockCompleted { conversation, block },
-        ]);
+        });
+        let started = Event::TurnStarted { message_id: message.id.clone() };
+        self.publish([started].into_iter().chain(Event::whole_block(ConversationId::main(), block)));
         self.turn = Some(Turn { message, is_delivered: false, is_ending: false });
         if self.run.is_none() {
             self.start_run();

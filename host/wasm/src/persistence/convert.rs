@@ -244,7 +244,8 @@ mod tests {
     #[test]
     fn what_cannot_be_true_is_corrupt() {
         assert!(load(|_| {}).is_ok());
-        let rubbish: [(&str, fn(&mut wit::Snapshot)); 10] = [
+        type Change = fn(&mut wit::Snapshot);
+        let rubbish: [(&str, Change); 10] = [
             ("epoch", |found| found.epoch = u64::MAX),
             ("another session", |found| found.session.id = "b".into()),
             ("id", |found| found.session.id = "../b".into()),

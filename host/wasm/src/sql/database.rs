@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pool::{Lease, Pool};
-use super::sqlite::{Role, Sqlite};
+use super::sqlite::{Role, RowSet, Sqlite};
 use super::{Dialect, Error, Statement, Value};
 
 /// How a SQLite database is opened.
@@ -37,17 +37,6 @@ struct Inner {
     path: PathBuf,
     writer: Arc<Pool>,
     readers: Arc<Pool>,
-}
-
-/// The rows of a query.
-#[derive(Clone, Debug)]
-pub struct RowSet {
-    /// The names of the columns.
-    pub columns: Vec<String>,
-    /// The rows; each has a value for each column.
-    pub rows: Vec<Vec<Value>>,
-    /// About how many bytes they hold in memory.
-    pub bytes: usize,
 }
 
 impl Database {
@@ -89,7 +78,7 @@ impl Database {
     /// [`Error`] says what kind; nothing has changed then.
     pub async fn query(&self, sql: String, params: Vec<Value>, limit: usize) -> Result<RowSet, Error> {
         let job = move |sqlite: &mut Sqlite| {
-            if sqlite.is_read_only(&sql)? { query(sqlite, &sql, &params, limit).map(Ok) } else { Ok(Err((sql, params))) }
+            if sqlite.is_read_only(&sql)? { sqlite.query(&sql, &params, limit).map(Ok) } else { Ok(Err((sql, params))) }
         };
         let (_, result) = self.0.readers.lease().await?.run(job).await?;
         match result? {
@@ -98,7 +87,7 @@ impl Database {
                 let job = move |sqlite: &mut Sqlite| {
                     // Without a transaction, rows that are too many would be found so after the change had been made.
                     sqlite.begin()?;
-                    let rows = query(sqlite, &sql, &params, limit)?;
+                    let rows = sqlite.query(&sql, &params, limit)?;
                     still_open(sqlite)?;
                     sqlite.commit()?;
                     Ok(rows)
@@ -169,7 +158,7 @@ impl Transaction {
     /// # Errors
     /// [`Error`] says what kind. The transaction goes on without the statement, unless the database ended it.
     pub async fn query(&mut self, sql: String, params: Vec<Value>, limit: usize) -> Result<RowSet, Error> {
-        self.run(move |sqlite| query(sqlite, &sql, &params, limit)).await
+        self.run(move |sqlite| sqlite.query(&sql, &params, limit)).await
     }
 
     /// Makes it durable.
@@ -212,11 +201,6 @@ fn over() -> Error {
 /// Without this, what follows an error on which SQLite rolls back would run outside of any transaction.
 fn still_open(sqlite: &Sqlite) -> Result<(), Error> {
     if sqlite.in_transaction() { Ok(()) } else { Err(Error::Other("the database has rolled the transaction back".to_owned())) }
-}
-
-fn query(sqlite: &Sqlite, sql: &str, params: &[Value], limit: usize) -> Result<RowSet, Error> {
-    let (columns, rows, bytes) = sqlite.query(sql, params, limit)?;
-    Ok(RowSet { columns, rows, bytes })
 }
 
 /// SQLite would create the file for all to read; conversations are private. Its companions (`-wal`, `-shm`) take over the file's mode.

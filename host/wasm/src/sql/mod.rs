@@ -1,7 +1,7 @@
 //! Databases as a capability of the host: `agent-host:sql` over natively opened databases.
 //!
 //! A [`Database`] is opened once and shared by all instances, and all generations, of the components that it is granted to. It is a writer and a
-//! bounded pool of readers. A component names it; what it may do there is bounded by [`sqlite`]; what it left open when its instance ended is rolled back.
+//! bounded pool of readers. A component names it; what it may do there is bounded (`sqlite`); what it left open when its instance ended is rolled back.
 
 mod database;
 mod error;
@@ -9,7 +9,8 @@ pub(crate) mod host;
 mod pool;
 mod sqlite;
 
-pub use database::{Database, RowSet, SqliteOptions, Transaction};
+pub use database::{Database, SqliteOptions, Transaction};
 pub use error::Error;
+pub use sqlite::RowSet;
 
 pub use crate::bindings::agent_host::sql::sql::{Dialect, Statement, Value};

@@ -28,6 +28,17 @@ const WAL_BYTES_KEPT: i32 = 64 * 1024 * 1024;
 /// Virtual machine instructions between two looks at whether the statement is still wanted: some tens of microseconds.
 const INSTRUCTIONS_PER_LOOK: i32 = 1000;
 
+/// The rows of a query.
+#[derive(Clone, Debug)]
+pub struct RowSet {
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The rows; each has a value for each column.
+    pub rows: Vec<Vec<Value>>,
+    /// About how many bytes they hold in memory.
+    pub bytes: usize,
+}
+
 /// What a pooled connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -170,28 +181,27 @@ impl Sqlite {
         Ok(self.prepare(sql)?.readonly())
     }
 
-    /// Runs a statement and gives its rows: the names of the columns, the rows, and about how many bytes they hold in memory.
-    pub(super) fn query(&self, sql: &str, params: &[Value], limit: usize) -> Result<(Vec<String>, Vec<Vec<Value>>, usize), Error> {
+    /// Runs a statement and gives its rows, which may take at most `limit` bytes in memory.
+    pub(super) fn query(&self, sql: &str, params: &[Value], limit: usize) -> Result<RowSet, Error> {
         let mut statement = self.prepare(sql)?;
         bind(&mut statement, params)?;
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
-        let mut found = Vec::new();
-        let mut bytes = 0;
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        let mut set = RowSet { columns, rows: Vec::new(), bytes: 0 };
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next()? {
-            let mut values = Vec::with_capacity(columns.len());
-            for index in 0..columns.len() {
+            let mut values = Vec::with_capacity(set.columns.len());
+            for (index, column) in set.columns.iter().enumerate() {
                 let value =
-                    owned(row.get_ref(index)?).map_err(|_| Error::Other(format!("column {} holds text that is not UTF-8", index + 1)))?;
-                bytes += value_bytes(&value);
+                    owned(row.get_ref(index)?).map_err(|_| Error::Other(format!("the column {column:?} holds text that is not UTF-8")))?;
+                set.bytes += value_bytes(&value);
                 values.push(value);
             }
-            if bytes > limit {
+            if set.bytes > limit {
                 return Err(Error::Other(format!("the result is larger than the {limit} bytes that may be held: use LIMIT")));
             }
-            found.push(values);
+            set.rows.push(values);
         }
-        Ok((columns, found, bytes))
+        Ok(set)
     }
 }
 

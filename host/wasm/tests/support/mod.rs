@@ -23,7 +23,7 @@ pub(crate) fn options() -> EngineOptions {
 /// Deadlines so short that a test of them is short, and so long that an honest call does not miss them on a busy machine.
 pub(crate) fn impatient() -> EngineOptions {
     EngineOptions {
-        call_timeout: Duration::from_secs(2),
+        call_timeout: Duration::from_secs(3),
         cpu_timeout: Duration::from_millis(500),
         memory_limit: 64 * 1024 * 1024,
         ..options()

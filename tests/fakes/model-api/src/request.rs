@@ -38,8 +38,8 @@ enum Said<'a> {
 /// Between these Claude Code gives the model context of its own, in texts of the user and in results of tools.
 const REMINDER: (&str, &str) = ("<system-reminder>", "</system-reminder>");
 
-/// What Claude Code puts into the user's mouth: context, and a note that the user interrupted.
-const NOT_PROMPTS: [&str; 2] = [REMINDER.0, "[Request interrupted by user"];
+/// What Claude Code puts into the user's mouth: context, a note that the user interrupted, and where it put an image.
+const NOT_PROMPTS: [&str; 3] = [REMINDER.0, "[Request interrupted by user", "[Image: source: "];
 
 impl Request {
     /// The model that was asked for.

@@ -90,7 +90,9 @@ impl MemoryStore {
 
 fn range(bytes: &[u8], offset: u64, max: u32) -> Bytes {
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-    Bytes::copy_from_slice(bytes.get(start..).unwrap_or_default().get(..max as usize).unwrap_or_else(|| bytes.get(start..).unwrap_or_default()))
+    Bytes::copy_from_slice(
+        bytes.get(start..).unwrap_or_default().get(..max as usize).unwrap_or_else(|| bytes.get(start..).unwrap_or_default()),
+    )
 }
 
 #[async_trait]

@@ -21,7 +21,10 @@ fn main() -> std::io::Result<()> {
         match request.get("type").and_then(Value::as_str) {
             Some("control_request") => {
                 let id = request.get("request_id").cloned().unwrap_or_default();
-                print(&mut output, &json!({"type": "control_response", "response": {"subtype": "success", "request_id": id, "response": {}}}))?;
+                print(
+                    &mut output,
+                    &json!({"type": "control_response", "response": {"subtype": "success", "request_id": id, "response": {}}}),
+                )?;
             }
             Some("user") => {
                 turn += 1;

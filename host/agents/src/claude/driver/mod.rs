@@ -4,6 +4,7 @@
 //! background work can go on after a result. (A command that never says that it is `running` does not announce its states; there the result ends
 //! the turn.) Whatever is open then is completed as it is, so that a turn never leaves a block open.
 
+mod content;
 mod session;
 mod stream;
 mod subagents;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use agent_host_session::event::TurnOutcome;
 use agent_host_session::id::{BlockId, ConversationId};
-use agent_host_session::message::{Content, Message};
+use agent_host_session::message::Message;
 use agent_host_session::metadata::{Metadata, Usage};
 use agent_host_session::ports::agent::{Driver, Output};
 use agent_host_session::ports::environment::Environment;
@@ -23,14 +24,14 @@ use agent_host_session::record::Options;
 use serde_json::json;
 
 pub(super) use self::session::Session;
-use self::stream::{Prose, Stream, settle};
-use self::subagents::{Origin, Subagents};
+use self::stream::Stream;
+use self::subagents::Subagents;
 use self::tools::Tools;
 use self::turn::Turn;
 use super::control::{self, Request};
 use super::options::SessionOptions;
-use super::report::{self, AgentResult};
-use super::wire::{self, Answer, ApiRetry, Assistant, CompactBoundary, Init, Line, Mirror, System, TurnResult, User};
+use super::report;
+use super::wire::{self, Answer, ApiRetry, CompactBoundary, Init, Line, Mirror, System, TurnResult};
 use crate::ledger::{Begin, Ledger};
 
 /// The name of the request that the command answers when it is ready.
@@ -132,84 +133,6 @@ impl ClaudeDriver {
         }
     }
 
-    fn assistant(&mut self, line: Assistant, out: &mut Vec<Output>) {
-        self.retried(out);
-        let origin = Origin {
-            parent_tool_use_id: line.parent_tool_use_id,
-            agent_id: line.agent_id,
-            subagent_type: line.subagent_type,
-            task_description: line.task_description,
-        };
-        let conversation = self.subagents.conversation(origin, &mut self.ledger, &self.tools, out);
-        let model = report::model(line.message.model);
-        let message = line.message.id;
-        for block in line.message.content {
-            match (block.kind.as_str(), block.id, block.name) {
-                ("text", ..) if line.is_api_error_message => {
-                    self.error_told |= conversation.is_main();
-                    let begin = Begin::Error { message: block.text.unwrap_or_default(), code: line.error.clone() };
-                    self.ledger.add(&conversation, begin, out);
-                }
-                ("text", ..) => {
-                    let text = block.text.unwrap_or_default();
-                    match self.stream.claim(&message, Prose::Text) {
-                        Some(id) => self.ledger.complete(&id, |block| settle(block, text), out),
-                        None if text.is_empty() => {}
-                        None => self.ledger.add(&conversation, Begin::Text { content: text, model: model.clone() }, out),
-                    }
-                }
-                ("thinking", ..) => {
-                    let text = block.thinking.unwrap_or_default();
-                    match self.stream.claim(&message, Prose::Thinking) {
-                        Some(id) => self.ledger.complete(&id, |block| settle(block, text), out),
-                        None if text.is_empty() => {}
-                        None => self.ledger.add(&conversation, Begin::Thinking { content: text }, out),
-                    }
-                }
-                ("tool_use", Some(id), Some(name)) => {
-                    self.stream.claim_tool(&id);
-                    let input = block.input.unwrap_or_default();
-                    self.tools.run(&conversation, &id, &name, input, &mut self.ledger, out);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn user(&mut self, line: User<'_>, out: &mut Vec<Output>) {
-        if line.is_replay {
-            return;
-        }
-        let origin = Origin {
-            parent_tool_use_id: line.parent_tool_use_id,
-            agent_id: line.agent_id,
-            subagent_type: line.subagent_type,
-            task_description: line.task_description,
-        };
-        let conversation = self.subagents.conversation(origin, &mut self.ledger, &self.tools, out);
-        let agent = line.tool_use_result.and_then(|result| AgentResult::parse(result.get()));
-        for block in line.message.content {
-            match (block.kind.as_str(), block.tool_use_id, block.text) {
-                ("tool_result", Some(id), _) => {
-                    let is_error = block.is_error.unwrap_or_default();
-                    let report = agent.as_ref().filter(|agent| !agent.is_async).and_then(AgentResult::text);
-                    if agent.as_ref().is_none_or(|agent| !agent.is_async) {
-                        self.subagents.returned(&id, !is_error, report.clone(), &mut self.ledger, out);
-                    }
-                    let output = report.map_or_else(|| report::tool_output(block.content), Into::into);
-                    self.tools.finish(&conversation, &id, output, is_error, &mut self.ledger, out);
-                }
-                ("text", _, Some(text)) if report::is_interruption(&text) => self.note(&conversation, report::INTERRUPTED.to_owned(), out),
-                ("text", _, Some(text)) if line.is_synthetic => self.note(&conversation, text, out),
-                // What was asked of a subagent. What the user said is known.
-                ("text", _, Some(text)) if !conversation.is_main() => {
-                    self.ledger.add(&conversation, Begin::UserMessage { content: Content::Text(text) }, out);
-                }
-                _ => {}
-            }
-        }
-    }
-
     fn system(&mut self, line: System, out: &mut Vec<Output>) {
         match line {
             System::Init(init) => self.init(init, out),
@@ -261,11 +184,9 @@ impl ClaudeDriver {
     }
 
     fn mirror(&mut self, mirror: &Mirror<'_>, out: &mut Vec<Output>) {
-        let mut lines = Vec::new();
-        if self.session.mirror(mirror, &mut lines) {
+        if self.session.mirror(mirror, out) {
             self.switched(out);
         }
-        out.append(&mut lines);
     }
 
     /// The command has begun another session, whose costs it counts from nothing.

@@ -62,7 +62,7 @@ impl Stream {
             }
             ("content_block_start", Some(index)) => {
                 if let (Some(message), Some(content)) = (&mut self.message, event.content_block) {
-                    message.start(index, content, ledger, tools, out);
+                    message.start(index, *content, ledger, tools, out);
                 }
             }
             ("content_block_delta", Some(index)) => {

@@ -28,6 +28,8 @@ struct Subagent {
     since: Timestamp,
     /// Why it failed, if the command has said so.
     error: Option<String>,
+    /// What it reported when it ended.
+    report: Option<String>,
 }
 
 /// From where a line comes.
@@ -89,7 +91,7 @@ impl Subagents {
         let parent = caller.or(parent).unwrap_or_else(ConversationId::main);
         let begin = Begin::Subagent { conversation: id.clone(), name, input, tool_use_id };
         let block = ledger.start(&parent, begin, out);
-        self.known.insert(id, Subagent { block: Some(block), since: ledger.environment().now(), error: None });
+        self.known.insert(id, Subagent { block: Some(block), since: ledger.environment().now(), error: None, report: None });
     }
 
     /// The subagent is at work.
@@ -129,6 +131,11 @@ impl Subagents {
         }
     }
 
+    /// What the subagent that this use of a tool started has reported, if it has ended.
+    pub(super) fn report(&self, tool_use_id: &str) -> Option<String> {
+        self.known.get(self.by_tool.get(tool_use_id)?)?.report.clone()
+    }
+
     /// The turn is over: a subagent that still works is lost.
     pub(super) fn end_all(&mut self, ledger: &mut Ledger, out: &mut Vec<Output>) {
         let ids: Vec<ConversationId> = self.known.keys().cloned().collect();
@@ -149,6 +156,9 @@ impl Subagents {
         let Some(subagent) = self.known.get_mut(id) else { return };
         let Some(block) = subagent.block.take() else { return };
         let duration_ms = duration_ms.unwrap_or_else(|| elapsed_ms(subagent.since, ledger.environment().now()));
+        if completed {
+            subagent.report.clone_from(&output);
+        }
         let output = output.or_else(|| subagent.error.take());
         let finish = |block: &mut Block| {
             if let Block::Subagent(block) = block {

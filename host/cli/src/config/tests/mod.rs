@@ -109,7 +109,7 @@ fn every_setting_can_be_given_in_every_way() {
     let mut names = std::collections::BTreeSet::new();
     for setting in setting::settings() {
         assert!(names.insert(setting.flag()) && names.insert(setting.variable()), "{} is not the only one of its name", setting.key);
-        let value = setting.default.unwrap_or("'given'");
+        let value = setting.default.as_deref().unwrap_or("'given'");
         let (section, name) = setting.key.rsplit_once('.').unwrap_or(("", &setting.key));
         let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
         for (setup, place) in [

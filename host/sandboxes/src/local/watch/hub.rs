@@ -15,13 +15,11 @@ use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watche
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::super::directory::WORKSPACE;
 use super::super::provider::Error;
 use super::ignore::Ignore;
 use super::inbox::Inbox;
 use super::lock;
-
-/// Where a workspace is in its sandbox's directory.
-const WORKSPACE: &str = "workspace";
 
 /// How long a cookie's event may take. It usually takes less than a millisecond; if it takes longer than this, something is wrong with
 /// the watcher, and looking at everything is the way out.

@@ -16,12 +16,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_host_session::path::RelativePath;
-use cap_std::fs::Dir;
 
 pub(super) use self::hub::Hub;
 pub(super) use self::ignore::Ignore;
 use self::inbox::Inbox;
 use self::survey::Survey;
+use super::files::Files;
 
 /// Locks a mutex whose contents are whole between any two statements, so that a panic elsewhere spoils nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -45,9 +45,9 @@ struct Inner {
 
 impl Watch {
     /// Begins to watch the workspace of the sandbox `id`. Blocks.
-    pub(super) fn start(hub: &Hub, id: &str, workspace: Dir) -> Self {
+    pub(super) fn start(hub: &Hub, id: &str, files: Arc<Files>) -> Self {
         let inbox = hub.register(id);
-        let survey = Mutex::new(Survey::new(hub.clone(), id, workspace));
+        let survey = Mutex::new(Survey::new(hub.clone(), id, files));
         let watch = Self { inner: Arc::new(Inner { hub: hub.clone(), id: id.to_owned(), inbox, survey, changed: Mutex::default() }) };
         // The first look begins the watch.
         watch.inner.inbox.look_at_everything();

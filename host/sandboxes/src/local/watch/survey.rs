@@ -6,29 +6,37 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use agent_host_session::path::RelativePath;
 use cap_std::fs::Dir;
 
+use super::super::files::Files;
 use super::hub::Hub;
 use super::inbox::{Inbox, Pending};
 
 /// The most files of a workspace that are reported: some 50 MB of names. Who makes more has forgotten to have them ignored.
 const MAX_FILES: usize = 250_000;
 
+/// What an update looks at.
+struct View<'a> {
+    workspace: Dir,
+    inbox: &'a Inbox,
+}
+
 /// Knows the files of a workspace.
 pub(super) struct Survey {
     hub: Hub,
     id: String,
-    workspace: Dir,
+    files: Arc<Files>,
     known: BTreeSet<String>,
     /// What the current update found.
     changed: BTreeSet<String>,
 }
 
 impl Survey {
-    pub(super) fn new(hub: Hub, id: &str, workspace: Dir) -> Self {
-        Self { hub, id: id.to_owned(), workspace, known: BTreeSet::new(), changed: BTreeSet::new() }
+    pub(super) fn new(hub: Hub, id: &str, files: Arc<Files>) -> Self {
+        Self { hub, id: id.to_owned(), files, known: BTreeSet::new(), changed: BTreeSet::new() }
     }
 
     /// Files that are there already.
@@ -39,25 +47,34 @@ impl Survey {
 
     /// Looks at what is pending, and gives the paths of files that came, changed or went.
     pub(super) fn update(&mut self, pending: Pending, inbox: &Inbox) -> BTreeSet<String> {
-        if pending.everything {
-            self.search(None, inbox);
-        }
-        for (path, is_deep) in pending.paths {
-            self.look(&path, is_deep, inbox);
+        match self.files.workspace() {
+            Ok(workspace) => {
+                let view = View { workspace, inbox };
+                if pending.everything {
+                    self.search(&view, None);
+                }
+                for (path, is_deep) in pending.paths {
+                    self.look(&view, &path, is_deep);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(sandbox = self.id, %error, "failed to open the workspace; it is taken to be empty");
+                self.changed.append(&mut self.known);
+            }
         }
         std::mem::take(&mut self.changed)
     }
 
-    fn look(&mut self, path: &str, is_deep: bool, inbox: &Inbox) {
-        match self.workspace.symlink_metadata(path) {
+    fn look(&mut self, view: &View<'_>, path: &str, is_deep: bool) {
+        match view.workspace.symlink_metadata(path) {
             Ok(metadata) if metadata.is_file() => {
                 self.forget_below(path);
-                self.note(path, inbox);
+                self.note(view, path);
             }
             Ok(metadata) if metadata.is_dir() => {
                 if is_deep && !self.hub.ignores(path, true) {
                     self.forget(path);
-                    self.search(Some(path), inbox);
+                    self.search(view, Some(path));
                 }
             }
             Ok(_) => self.forget_with_below(path),
@@ -68,15 +85,15 @@ impl Survey {
     }
 
     /// Looks at all that is below a directory, and watches it from now on.
-    fn search(&mut self, directory: Option<&str>, inbox: &Inbox) {
+    fn search(&mut self, view: &View<'_>, directory: Option<&str>) {
         let mut seen = BTreeSet::new();
         let mut directories = vec![directory.map(str::to_owned)];
         while let Some(directory) = directories.pop() {
             let directory = directory.as_deref();
             if let Err(error) = self.hub.watch(&self.id, directory) {
-                self.cannot_watch(directory, &error, inbox);
+                self.cannot_watch(view, directory, &error);
             }
-            let entries = match self.workspace.read_dir(directory.unwrap_or(".")) {
+            let entries = match view.workspace.read_dir(directory.unwrap_or(".")) {
                 Ok(entries) => entries,
                 Err(error) if is_gone(&error) => continue,
                 Err(error) => {
@@ -91,7 +108,7 @@ impl Survey {
                 let name = entry.file_name();
                 let path = name.to_str().map(|name| directory.map_or_else(|| name.to_owned(), |directory| format!("{directory}/{name}")));
                 let Some(path) = path.filter(|path| RelativePath::new(path.as_str()).is_ok()) else {
-                    if inbox.may_complain() {
+                    if view.inbox.may_complain() {
                         tracing::warn!(
                             sandbox = self.id,
                             ?directory,
@@ -106,7 +123,7 @@ impl Survey {
                 }
                 if kind.is_dir() {
                     directories.push(Some(path));
-                } else if kind.is_file() && self.note(&path, inbox) {
+                } else if kind.is_file() && self.note(view, &path) {
                     seen.insert(path);
                 }
             }
@@ -116,13 +133,13 @@ impl Survey {
     }
 
     /// A file is there. `false` if there are too many.
-    fn note(&mut self, path: &str, inbox: &Inbox) -> bool {
+    fn note(&mut self, view: &View<'_>, path: &str) -> bool {
         if RelativePath::new(path).is_err() {
             return false;
         }
         if !self.known.contains(path) {
             if self.known.len() >= MAX_FILES {
-                if inbox.may_complain() {
+                if view.inbox.may_complain() {
                     tracing::warn!(sandbox = self.id, path, "the workspace has more than {MAX_FILES} files; further ones are not reported");
                 }
                 return false;
@@ -161,14 +178,14 @@ impl Survey {
         self.known.range::<str, _>(range)
     }
 
-    fn cannot_watch(&self, directory: Option<&str>, error: &notify::Error, inbox: &Inbox) {
+    fn cannot_watch(&self, view: &View<'_>, directory: Option<&str>, error: &notify::Error) {
         let is_gone = match &error.kind {
             notify::ErrorKind::PathNotFound => true,
             notify::ErrorKind::Io(error) => is_gone(error),
             _ => false,
         };
-        if !is_gone && !inbox.is_blind() {
-            inbox.set_blind();
+        if !is_gone && !view.inbox.is_blind() {
+            view.inbox.set_blind();
             tracing::warn!(
                 sandbox = self.id,
                 directory = directory.unwrap_or("."),

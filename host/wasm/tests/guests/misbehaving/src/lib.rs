@@ -64,7 +64,7 @@ fn act(what: &str) -> Result<Option<Snapshot>, Error> {
         "exit" => std::process::exit(3),
         "spin" => spin(),
         "sleep" => std::thread::sleep(Duration::from_secs(3600)),
-        "nap" => std::thread::sleep(Duration::from_millis(200)),
+        "nap" => std::thread::sleep(Duration::from_millis(500)),
         "hog" => {
             let mut held: Vec<Vec<u8>> = Vec::new();
             loop {
@@ -169,9 +169,6 @@ impl lifecycle::Guest for Misbehaving {
         let says = |key: &str| config.iter().any(|(name, value)| name == key && value == "yes");
         if says("fail") {
             return Err(Error::Unavailable("told to fail".to_owned()));
-        }
-        if says("spin") {
-            spin();
         }
         if let Ok(database) = database() {
             database.execute("CREATE TABLE IF NOT EXISTS rows (name TEXT NOT NULL)", &[]).map_err(failed)?;

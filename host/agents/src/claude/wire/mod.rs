@@ -3,6 +3,8 @@
 //! Every field that is not needed is left out and nearly every field is optional, so that a newer version of the command breaks as little as
 //! possible. What is large or frequent borrows from the line.
 
+mod system;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +15,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+pub(in crate::claude) use self::system::*;
+
 /// A line, by its `type`.
 #[derive(Debug)]
-pub(super) enum Line<'a> {
+pub(in crate::claude) enum Line<'a> {
     Stream(StreamEvent<'a>),
     Assistant(Assistant),
     User(User<'a>),
@@ -30,48 +34,24 @@ pub(super) enum Line<'a> {
     Unknown,
 }
 
-/// A `system` line, by its `subtype`.
-#[derive(Debug)]
-pub(super) enum System {
-    Init(Init),
-    StateChanged(StateChanged),
-    TaskStarted(TaskStarted),
-    TaskProgress(TaskProgress),
-    TaskUpdated(TaskUpdated),
-    TaskNotification(TaskNotification),
-    ApiRetry(ApiRetry),
-    CompactBoundary(CompactBoundary),
-    /// `informational` and `model_refusal_*`: a text for the user.
-    Notice(Notice),
-    PermissionDenied(PermissionDenied),
-    TitleChanged(TitleChanged),
-    Unknown,
-}
-
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
 }
 
-#[derive(Deserialize)]
-struct SystemHead<'a> {
-    #[serde(borrow)]
-    subtype: Cow<'a, str>,
-}
-
 /// The `type` of a JSON line.
-pub(super) fn kind(line: &str) -> serde_json::Result<Cow<'_, str>> {
+pub(in crate::claude) fn kind(line: &str) -> serde_json::Result<Cow<'_, str>> {
     serde_json::from_str::<Head<'_>>(line).map(|head| head.kind)
 }
 
 /// Reads a line. The type stands anywhere in it (in a `result` it comes late), so that it is looked for first.
-pub(super) fn parse(line: &str) -> serde_json::Result<Line<'_>> {
+pub(in crate::claude) fn parse(line: &str) -> serde_json::Result<Line<'_>> {
     Ok(match &*kind(line)? {
         "stream_event" => Line::Stream(serde_json::from_str(line)?),
         "assistant" => Line::Assistant(serde_json::from_str(line)?),
         "user" => Line::User(serde_json::from_str(line)?),
-        "system" => Line::System(parse_system(line)?),
+        "system" => Line::System(System::parse(line)?),
         // A result of a shape that is not understood still ends the turn: nothing else would.
         "result" => Line::Result(serde_json::from_str(line).unwrap_or_default()),
         "tool_progress" => Line::ToolProgress(serde_json::from_str(line)?),
@@ -84,26 +64,9 @@ pub(super) fn parse(line: &str) -> serde_json::Result<Line<'_>> {
     })
 }
 
-fn parse_system(line: &str) -> serde_json::Result<System> {
-    Ok(match &*serde_json::from_str::<SystemHead<'_>>(line)?.subtype {
-        "init" => System::Init(serde_json::from_str(line)?),
-        "session_state_changed" => System::StateChanged(serde_json::from_str(line)?),
-        "task_started" => System::TaskStarted(serde_json::from_str(line)?),
-        "task_progress" => System::TaskProgress(serde_json::from_str(line)?),
-        "task_updated" => System::TaskUpdated(serde_json::from_str(line)?),
-        "task_notification" => System::TaskNotification(serde_json::from_str(line)?),
-        "api_retry" => System::ApiRetry(serde_json::from_str(line)?),
-        "compact_boundary" => System::CompactBoundary(serde_json::from_str(line)?),
-        "informational" | "model_refusal_no_fallback" | "model_refusal_fallback" => System::Notice(serde_json::from_str(line)?),
-        "permission_denied" => System::PermissionDenied(serde_json::from_str(line)?),
-        "session_title_changed" => System::TitleChanged(serde_json::from_str(line)?),
-        _ => System::Unknown,
-    })
-}
-
 /// A piece of the model's answer as it comes.
 #[derive(Debug, Deserialize)]
-pub(super) struct StreamEvent<'a> {
+pub(in crate::claude) struct StreamEvent<'a> {
     #[serde(borrow)]
     pub event: ApiEvent<'a>,
     /// Seen on the main conversation only, where it is null.
@@ -112,25 +75,26 @@ pub(super) struct StreamEvent<'a> {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct ApiEvent<'a> {
+pub(in crate::claude) struct ApiEvent<'a> {
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
     pub message: Option<ApiMessage>,
     pub index: Option<u64>,
-    pub content_block: Option<ContentBlock>,
+    /// Boxed, as most events are deltas and have none.
+    pub content_block: Option<Box<ContentBlock>>,
     #[serde(borrow)]
     pub delta: Option<Delta<'a>>,
 }
 
 /// The start of a message in a stream.
 #[derive(Debug, Deserialize)]
-pub(super) struct ApiMessage {
+pub(in crate::claude) struct ApiMessage {
     pub id: String,
     pub model: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Delta<'a> {
+pub(in crate::claude) struct Delta<'a> {
     #[serde(borrow, default, rename = "type")]
     pub kind: Cow<'a, str>,
     pub text: Option<String>,
@@ -141,18 +105,18 @@ pub(super) struct Delta<'a> {
 
 /// A string that borrows where it can. (In an `Option`, a bare `Cow` would not.)
 #[derive(Debug, Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+pub(in crate::claude) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 /// Blocks that came in a stream that broke.
 #[derive(Debug, Deserialize)]
-pub(super) struct AbandonedBlocks {
+pub(in crate::claude) struct AbandonedBlocks {
     pub api_message_id: String,
     pub from_block_index: u64,
 }
 
 /// Content of the model's answer, whole.
 #[derive(Debug, Deserialize)]
-pub(super) struct Assistant {
+pub(in crate::claude) struct Assistant {
     pub message: AssistantMessage,
     pub parent_tool_use_id: Option<String>,
     pub agent_id: Option<String>,
@@ -164,7 +128,7 @@ pub(super) struct Assistant {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct AssistantMessage {
+pub(in crate::claude) struct AssistantMessage {
     pub id: String,
     pub model: Option<String>,
     #[serde(default, deserialize_with = "blocks")]
@@ -173,7 +137,7 @@ pub(super) struct AssistantMessage {
 
 /// What goes to the model in the user's name: tool results, prompts of subagents, notes of the command itself.
 #[derive(Debug, Deserialize)]
-pub(super) struct User<'a> {
+pub(in crate::claude) struct User<'a> {
     pub message: UserMessage,
     pub parent_tool_use_id: Option<String>,
     pub agent_id: Option<String>,
@@ -190,7 +154,7 @@ pub(super) struct User<'a> {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct UserMessage {
+pub(in crate::claude) struct UserMessage {
     #[serde(default, deserialize_with = "blocks")]
     pub content: Vec<ContentBlock>,
 }
@@ -198,7 +162,7 @@ pub(super) struct UserMessage {
 /// A block in the form of the Anthropic Messages API; which fields there are depends on the type.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct ContentBlock {
+pub(in crate::claude) struct ContentBlock {
     #[serde(rename = "type")]
     pub kind: String,
     pub text: Option<String>,
@@ -214,7 +178,7 @@ pub(super) struct ContentBlock {
 }
 
 /// Content is a list of blocks, or a string that stands for one block of text.
-pub(super) fn blocks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ContentBlock>, D::Error> {
+pub(in crate::claude) fn blocks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ContentBlock>, D::Error> {
     struct Blocks;
 
     impl<'de> Visitor<'de> for Blocks {
@@ -240,102 +204,10 @@ pub(super) fn blocks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<C
     deserializer.deserialize_any(Blocks)
 }
 
-/// The beginning of a turn.
-#[derive(Debug, Deserialize)]
-pub(super) struct Init {
-    pub session_id: String,
-    pub model: Option<String>,
-    pub tools: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct StateChanged {
-    /// `running`, `requires_action` or `idle`.
-    pub state: String,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct TaskStarted {
-    pub task_id: String,
-    /// `local_agent` is a subagent; `local_bash` is a command that takes long.
-    pub task_type: Option<String>,
-    pub tool_use_id: Option<String>,
-    pub parent_task_id: Option<String>,
-    pub subagent_type: Option<String>,
-    pub description: Option<String>,
-    pub prompt: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct TaskProgress {
-    pub task_id: String,
-    pub usage: Option<TaskUsage>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct TaskUsage {
-    pub duration_ms: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct TaskUpdated {
-    pub task_id: String,
-    pub patch: TaskPatch,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct TaskPatch {
-    pub error: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct TaskNotification {
-    pub task_id: String,
-    /// `completed`, `failed` or `stopped`.
-    pub status: String,
-    /// The subagent's whole report; of one that was stopped, only its description.
-    pub summary: Option<String>,
-    pub usage: Option<TaskUsage>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct ApiRetry {
-    pub error_status: Option<u16>,
-    pub error: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct CompactBoundary {
-    pub compact_metadata: Option<CompactMetadata>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct CompactMetadata {
-    pub trigger: Option<String>,
-    pub pre_tokens: Option<u64>,
-    pub post_tokens: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Notice {
-    pub content: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct PermissionDenied {
-    pub tool_name: String,
-    pub tool_use_id: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct TitleChanged {
-    pub title: String,
-}
-
 /// The end of a turn, if no background task begins another one.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct TurnResult {
+pub(in crate::claude) struct TurnResult {
     pub subtype: String,
     /// Also with the subtype `success`: that is how errors of the API end.
     pub is_error: bool,
@@ -353,7 +225,7 @@ pub(super) struct TurnResult {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct ApiUsage {
+pub(in crate::claude) struct ApiUsage {
     pub input_tokens: u64,
     pub output_tokens: u64,
     pub cache_read_input_tokens: Option<u64>,
@@ -362,7 +234,7 @@ pub(super) struct ApiUsage {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct ModelUsage {
+pub(in crate::claude) struct ModelUsage {
     pub input_tokens: u64,
     pub output_tokens: u64,
     pub cache_read_input_tokens: u64,
@@ -373,7 +245,7 @@ pub(super) struct ModelUsage {
 
 impl ModelUsage {
     /// Without the cost.
-    pub(super) fn tokens(&self) -> Usage {
+    pub(in crate::claude) fn tokens(&self) -> Usage {
         Usage {
             input_tokens: self.input_tokens,
             output_tokens: self.output_tokens,
@@ -385,7 +257,7 @@ impl ModelUsage {
 
 /// A tool takes long.
 #[derive(Debug, Deserialize)]
-pub(super) struct ToolProgress {
+pub(in crate::claude) struct ToolProgress {
     /// The tool's id; `tool_use_id` is one of the progress itself.
     pub parent_tool_use_id: Option<String>,
     pub tool_use_id: Option<String>,
@@ -394,7 +266,7 @@ pub(super) struct ToolProgress {
 
 /// What became of a message that was written to standard input.
 #[derive(Debug, Deserialize)]
-pub(super) struct Lifecycle {
+pub(in crate::claude) struct Lifecycle {
     pub command_uuid: String,
     /// `queued`, `started`, `completed` or `cancelled`.
     pub state: String,
@@ -402,7 +274,7 @@ pub(super) struct Lifecycle {
 
 /// Lines that were appended to a transcript.
 #[derive(Debug, Deserialize)]
-pub(super) struct Mirror<'a> {
+pub(in crate::claude) struct Mirror<'a> {
     #[serde(borrow, rename = "filePath")]
     pub file_path: Cow<'a, str>,
     #[serde(borrow)]
@@ -411,14 +283,14 @@ pub(super) struct Mirror<'a> {
 
 /// The command asks the host.
 #[derive(Debug, Deserialize)]
-pub(super) struct ControlRequest<'a> {
+pub(in crate::claude) struct ControlRequest<'a> {
     pub request_id: String,
     #[serde(borrow)]
     pub request: Asked<'a>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked<'a> {
+pub(in crate::claude) struct Asked<'a> {
     pub subtype: String,
     #[serde(borrow)]
     pub input: Option<&'a RawValue>,
@@ -426,19 +298,19 @@ pub(super) struct Asked<'a> {
 
 /// The command answers the host.
 #[derive(Debug, Deserialize)]
-pub(super) struct ControlResponse {
+pub(in crate::claude) struct ControlResponse {
     pub response: Answer,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Answer {
+pub(in crate::claude) struct Answer {
     pub request_id: String,
     pub error: Option<String>,
     pub response: Option<AnswerBody>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct AnswerBody {
+pub(in crate::claude) struct AnswerBody {
     /// The answer to an interrupt: messages that wait and were not interrupted.
     pub still_queued: Option<Vec<String>>,
 }
