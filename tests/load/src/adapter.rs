@@ -18,7 +18,7 @@ use crate::report::{Report, latencies, rate};
 /// The sizes of appends: an event's line, and the end of a long turn.
 const SIZES: [(usize, &str); 2] = [(4 * 1024, "4 KiB"), (1024 * 1024, "1 MiB")];
 
-pub async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
     let directory = tempfile::tempdir().context("failed to make a directory")?;
     let component = component(directory.path()).await?;
     let native = Native::open(&directory.path().join("native.db"))?;

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 /// The figures so far.
 #[derive(Debug, Default)]
-pub struct Report(Vec<(String, String)>);
+pub(crate) struct Report(Vec<(String, String)>);
 
 impl Report {
     /// Adds a row, and shows it at once.
-    pub fn add(&mut self, what: impl Into<String>, figure: impl Into<String>) {
+    pub(crate) fn add(&mut self, what: impl Into<String>, figure: impl Into<String>) {
         let (what, figure) = (what.into(), figure.into());
         eprintln!("{what}: {figure}");
         self.0.push((what, figure));
     }
 
     /// All rows.
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let mut table = "| what | figure |\n| --- | --- |\n".to_owned();
         for (what, figure) in &self.0 {
             // Writing to a String cannot fail.
@@ -27,21 +27,20 @@ impl Report {
 }
 
 /// The share of samples that is not above the value, `0.5` for the median.
-pub fn percentile(samples: &mut [Duration], share: f64) -> Duration {
+pub(crate) fn percentile(samples: &mut [Duration], share: f64) -> Duration {
     samples.sort_unstable();
     let last = samples.len().saturating_sub(1);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank among thousands")]
     let rank = (last as f64 * share).round() as usize;
     samples.get(rank.min(last)).copied().unwrap_or_default()
 }
 
 /// `p50 1.23 ms, p99 4.56 ms`.
-pub fn latencies(mut samples: Vec<Duration>) -> String {
+pub(crate) fn latencies(mut samples: Vec<Duration>) -> String {
     format!("p50 {}, p99 {}", time(percentile(&mut samples, 0.5)), time(percentile(&mut samples, 0.99)))
 }
 
 /// A duration to three digits.
-pub fn time(duration: Duration) -> String {
+pub(crate) fn time(duration: Duration) -> String {
     let micros = duration.as_secs_f64() * 1e6;
     if micros < 1000.0 {
         format!("{micros:.0} µs")
@@ -53,8 +52,7 @@ pub fn time(duration: Duration) -> String {
 }
 
 /// So many of something in that time, for each second.
-#[expect(clippy::cast_precision_loss, reason = "a count that was counted")]
-pub fn rate(count: usize, duration: Duration) -> String {
+pub(crate) fn rate(count: usize, duration: Duration) -> String {
     let rate = count as f64 / duration.as_secs_f64();
     if rate < 10_000.0 { format!("{rate:.0}/s") } else { format!("{:.1}k/s", rate / 1e3) }
 }

@@ -15,7 +15,7 @@ use crate::{Scale, setup};
 /// Clients at once.
 const CONCURRENCY: usize = 16;
 
-pub async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
     let mut host = setup()?.start().await;
     let count = scale.sessions;
     let elapsed = create(&host.client(), count / 10, 1, 0).await?;

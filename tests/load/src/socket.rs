@@ -12,11 +12,11 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A client that has joined a session.
-pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
     /// Connects, joins, and reads until the snapshot is there.
-    pub async fn join(address: &str, session: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn join(address: &str, session: &str) -> anyhow::Result<Self> {
         let (socket, _) = connect_async(format!("ws://{address}/ws")).await.context("failed to connect")?;
         let mut socket = Self(socket);
         let join = serde_json::json!({"type": "session:join", "id": "1", "sessionId": session});
@@ -26,7 +26,7 @@ impl Socket {
     }
 
     /// Reads until a frame fits, and gives how many were read.
-    pub async fn until(&mut self, wanted: impl Fn(&str) -> bool) -> anyhow::Result<usize> {
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&str) -> bool) -> anyhow::Result<usize> {
         let mut count = 0;
         let reading = async {
             loop {
@@ -41,7 +41,7 @@ impl Socket {
     }
 
     /// Reads until the running turn has ended.
-    pub async fn turn_end(&mut self, message: &str) -> anyhow::Result<()> {
+    pub(crate) async fn turn_end(&mut self, message: &str) -> anyhow::Result<()> {
         let running = format!("\"runningMessageId\":\"{message}\"");
         self.until(|frame| frame.contains("\"session:status\"") && frame.contains(&running)).await?;
         self.until(|frame| frame.contains("\"session:status\"") && !frame.contains(&running)).await?;

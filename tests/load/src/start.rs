@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use crate::report::{Report, percentile, time};
 use crate::{Scale, setup};
 
-pub async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
     let begin = Instant::now();
     let mut host = setup()?.start().await;
     host.client().health().await.expect(200);
@@ -27,7 +27,7 @@ pub async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// Resident memory of the host in bytes.
-pub fn resident(host: &Host) -> anyhow::Result<u64> {
+pub(crate) fn resident(host: &Host) -> anyhow::Result<u64> {
     let path = format!("/proc/{}/status", host.process_id());
     let status = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
@@ -35,13 +35,12 @@ pub fn resident(host: &Host) -> anyhow::Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a size in memory")]
-pub fn megabytes(bytes: u64) -> String {
+pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// How long SIGTERM takes.
-pub async fn stop(host: &mut Host) -> Duration {
+pub(crate) async fn stop(host: &mut Host) -> Duration {
     let begin = Instant::now();
     host.stop().await;
     begin.elapsed()

@@ -16,7 +16,7 @@ const CLIENTS: usize = 100;
 /// The transcript that a long session has.
 const LONG: usize = 10 * 1024 * 1024;
 
-pub async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
     let host = setup()?.start().await;
     first_delta(&host, scale, report).await?;
     deltas(&host, scale, report).await?;

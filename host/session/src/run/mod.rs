@@ -1,7 +1,7 @@
 //! One sandbox with one agent process in it, from its making to its end.
 //!
 //! It is a task of its own, so that an agent that prints without pause, a file that is read or a sandbox that takes a minute to come up never
-//! delays the session. The session tells it what to do through [`Run`] and gets back [`RunEvent`]s, bounded: an agent is read no faster than its session keeps up.
+//! delays the session. The session tells it what to do through `Run` and gets back `RunEvent`s, bounded: an agent is read no faster than its session keeps up.
 
 mod files;
 mod lines;
