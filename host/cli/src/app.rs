@@ -31,25 +31,48 @@ use crate::data_dir::DataDir;
 /// How long the adapter's running calls may take when everything else has ended.
 const ADAPTER_GRACE: Duration = Duration::from_secs(5);
 
+/// A host that is built and does not serve yet.
+pub struct Host {
+    /// Its sessions.
+    pub manager: Arc<Manager>,
+    persistence: Arc<Persistence>,
+    /// Locked as long as the host lives.
+    _data_dir: DataDir,
+}
+
+impl Host {
+    /// Builds the host.
+    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let persistence = Arc::new(open_persistence(&config.persistence, &data_dir).await?);
+        load_profiles(persistence.as_ref(), &config.profiles).await?;
+        let manager = Manager::new(
+            Arc::clone(&persistence) as Arc<dyn Store>,
+            provider(&config.sandbox, &data_dir)?,
+            architectures(&config.agents),
+            Arc::new(System),
+            settings(config),
+        );
+        Ok(Self { manager, persistence, _data_dir: data_dir })
+    }
+
+    /// Ends what is left when its sessions have ended.
+    pub async fn close(self) {
+        self.persistence.shutdown(ADAPTER_GRACE).await;
+    }
+}
+
 /// Builds the host, serves until Ctrl-C or SIGTERM, and drains.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     // Watched from the beginning, so that a signal during the start ends the host in order, too.
     let stop = StopSignals::watch()?;
-    let data_dir = DataDir::open(&config.data_dir)?;
-    let persistence = Arc::new(open_persistence(&config.persistence, &data_dir).await?);
-    load_profiles(persistence.as_ref(), &config.profiles).await?;
-    let manager = Manager::new(
-        Arc::clone(&persistence) as Arc<dyn Store>,
-        provider(&config.sandbox, &data_dir)?,
-        architectures(&config.agents),
-        Arc::new(System),
-        settings(&config),
-    );
+    let host = Host::build(&config).await?;
+    let manager = &host.manager;
 
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("failed to listen on {}", config.listen))?;
     let address = listener.local_addr().context("failed to find the listener's address")?;
     let shutdown = CancellationToken::new();
-    let server = agent_host_api::serve(listener, Arc::clone(&manager), api_options(&config), shutdown.clone());
+    let server = agent_host_api::serve(listener, Arc::clone(manager), api_options(&config), shutdown.clone());
     let served = tokio::spawn(server);
     // For those who start the host and must know its port; the log goes to standard error.
     // Nobody may be reading.
@@ -62,7 +85,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     manager.shutdown().await;
     shutdown.cancel();
     served.await.context("the server broke off")??;
-    persistence.shutdown(ADAPTER_GRACE).await;
+    host.close().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -34,6 +34,20 @@ pub struct Arguments {
 pub enum Command {
     /// Checks the configuration without starting: prints what is in force and where it was given, or what is wrong.
     CheckConfig,
+    /// Makes a session out of a transcript of Claude Code, and prints its id. The host must not be running.
+    Import {
+        /// The transcript: ~/.claude/projects/PROJECT/SESSION.jsonl. Those of its subagents are found beside it.
+        transcript: PathBuf,
+        /// The session's id; the host chooses one if it is not given.
+        #[arg(long)]
+        session_id: Option<String>,
+        /// The session's agent profile.
+        #[arg(long, default_value = "default")]
+        profile: String,
+        /// A name for the session.
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Follows a session of a running host: prints every frame of its WebSocket, a JSON line each.
     Watch {
         /// The session's id.

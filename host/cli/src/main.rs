@@ -5,11 +5,15 @@ pub mod app;
 pub mod args;
 pub mod config;
 pub mod data_dir;
+pub mod import;
 pub mod logging;
 pub mod watch;
 
 use std::process::ExitCode;
 
+use agent_host_session::id::{ProfileId, SessionId};
+use agent_host_session::manager::Create;
+use agent_host_session::record::Options;
 use anyhow::Context as _;
 use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -46,6 +50,18 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let key =
                 key_variable.map(|name| std::env::var(&name).with_context(|| format!("failed to read the key from {name}"))).transpose()?;
             runtime()?.block_on(watch::watch(&url, &session, key.as_deref()))?;
+        }
+        Some(Command::Import { ref transcript, ref session_id, ref profile, ref name }) => {
+            let config = load(&arguments)?.config;
+            logging::start(config.log_format)?;
+            let request = Create {
+                id: session_id.clone().map(SessionId::new).transpose()?,
+                profile: ProfileId::new(profile.as_str())?,
+                architecture: "claude-agent-sdk".to_owned(),
+                name: name.clone(),
+                options: Options::new(),
+            };
+            println!("{}", runtime()?.block_on(import::import(&config, transcript, request))?);
         }
         None => serve(load(&arguments)?)?,
     }

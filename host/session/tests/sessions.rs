@@ -537,3 +537,19 @@ async fn a_turn_that_was_interrupted_says_so_in_the_record() {
         .collect();
     assert!(matches!(ends.as_slice(), [Event::TurnEnded { outcome: TurnOutcome::Interrupted, .. }]), "{ends:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_from_elsewhere_is_read_goes_on_and_is_refused_whole_if_it_cannot_be_read() {
+    let world = World::new(settings()).await;
+    let transcripts = |text: &'static str| [(StreamName::TranscriptMain, bytes::Bytes::from(text))].into();
+    let refused = world.manager.import(create(), &transcripts("an x")).await;
+    assert!(matches!(refused, Err(Error::Invalid(_))));
+    assert!(matches!(world.manager.get(&id()).await, Err(Error::SessionNotFound(_))), "what was refused left nothing");
+
+    world.manager.import(create(), &transcripts("before")).await.unwrap();
+    assert!(matches!(world.manager.import(create(), &transcripts("again")).await, Err(Error::SessionConflict(_))));
+    assert_eq!(texts(&world.manager.get(&id()).await.unwrap()), ["agent: before"]);
+    say(&world.manager, "history").await;
+    let view = idle_after(&world.manager, 1).await;
+    assert_eq!(texts(&view), ["agent: before", "user: history", "agent: 6"]);
+}

@@ -20,8 +20,12 @@ mod report;
 mod transcript;
 mod wire;
 
+use std::collections::BTreeMap;
+
+use agent_host_session::event::Event;
 use agent_host_session::ports::agent::{Architecture, Invalid, Launch, LaunchContext};
-use agent_host_session::record::Options as SessionOptionValues;
+use agent_host_session::record::{Options as SessionOptionValues, StreamName};
+use bytes::Bytes;
 
 pub use import::import;
 
@@ -66,5 +70,14 @@ impl Architecture for ClaudeAgentSdk {
 
     fn launch(&self, context: LaunchContext<'_>) -> Result<Launch, Invalid> {
         launch::launch(&self.options, context)
+    }
+
+    fn import(&self, transcripts: &BTreeMap<StreamName, Bytes>) -> Result<Vec<Event>, Invalid> {
+        let events = import(transcripts);
+        if events.iter().any(|event| matches!(event, Event::BlockCompleted { .. })) {
+            Ok(events)
+        } else {
+            Err(Invalid("the transcript holds no conversation of Claude's".to_owned()))
+        }
     }
 }

@@ -15,9 +15,11 @@ mod encoding;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use agent_host_session::event::Event;
 use agent_host_session::ports::agent::{Architecture, Invalid, Launch, LaunchContext};
 use agent_host_session::ports::sandbox::Command;
-use agent_host_session::record::Options;
+use agent_host_session::record::{Options, StreamName};
+use bytes::Bytes;
 
 use self::driver::EchoDriver;
 use crate::place;
@@ -57,6 +59,10 @@ impl Architecture for Echo {
             env: env.into_iter().collect(),
         };
         Ok(Launch { files, command, driver: Box::new(EchoDriver::new(Arc::clone(&context.environment), delay_ms)) })
+    }
+
+    fn import(&self, _transcripts: &BTreeMap<StreamName, Bytes>) -> Result<Vec<Event>, Invalid> {
+        Err(Invalid("echo leaves no transcripts".to_owned()))
     }
 }
 

@@ -4,11 +4,13 @@
 //! store and loads nothing.
 
 mod error;
+mod import;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dashmap::DashMap;
 use tokio::sync::{OnceCell, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +27,7 @@ use crate::ports::environment::Environment;
 use crate::ports::sandbox::Provider;
 use crate::ports::store::{self, Store};
 use crate::profile::{Profile, ProfileSummary};
-use crate::record::{Options, SessionRecord};
+use crate::record::{Options, SessionRecord, StreamName};
 use crate::run;
 use crate::state::View;
 use crate::task::{self, Command, Context, Handle, Reply};
@@ -205,22 +207,7 @@ impl Manager {
     /// # Errors
     /// If the profile or the architecture does not exist, the options do not fit, or the id is taken by another session.
     pub async fn create(&self, request: Create) -> Result<Created, Error> {
-        self.check_open()?;
-        let architecture = self.architecture(&request.architecture)?;
-        self.context.settings.check_options(&request.options)?;
-        architecture.check_options(&request.options).map_err(|error| Error::Invalid(error.to_string()))?;
-        self.load_profile(&request.profile).await?;
-        let environment = &self.context.environment;
-        let now = environment.now();
-        let record = SessionRecord {
-            id: request.id.unwrap_or_else(|| environment.uuid().into()),
-            created_at: now,
-            last_activity: now,
-            profile: request.profile,
-            architecture: request.architecture,
-            name: request.name,
-            options: request.options,
-        };
+        let record = self.new_record(request).await?;
         match self.context.store.create_session(Epoch::FIRST, &record).await {
             Ok(()) => {
                 let listed = Listed { record, runtime: Runtime::default() };
@@ -230,6 +217,49 @@ impl Manager {
             Err(store::Error::AlreadyExists(_)) => self.created_before(record).await,
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn new_record(&self, request: Create) -> Result<SessionRecord, Error> {
+        self.check_open()?;
+        let architecture = self.architecture(&request.architecture)?;
+        self.context.settings.check_options(&request.options)?;
+        architecture.check_options(&request.options).map_err(|error| Error::Invalid(error.to_string()))?;
+        self.load_profile(&request.profile).await?;
+        let environment = &self.context.environment;
+        let now = environment.now();
+        Ok(SessionRecord {
+            id: request.id.unwrap_or_else(|| environment.uuid().into()),
+            created_at: now,
+            last_activity: now,
+            profile: request.profile,
+            architecture: request.architecture,
+            name: request.name,
+            options: request.options,
+        })
+    }
+
+    /// Creates a session out of an agent's transcripts that come from elsewhere. Its next message continues the conversation.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create); if the architecture cannot read the transcripts; if the id is taken, whatever the content. Nothing is left of a session that
+    /// could not be stored whole, unless the store refuses that, too.
+    pub async fn import(&self, request: Create, transcripts: &BTreeMap<StreamName, Bytes>) -> Result<SessionRecord, Error> {
+        let record = self.new_record(request).await?;
+        let events = self.architecture(&record.architecture)?.import(transcripts).map_err(|error| Error::Invalid(error.to_string()))?;
+        let store = self.context.store.as_ref();
+        match store.create_session(Epoch::FIRST, &record).await {
+            Err(store::Error::AlreadyExists(_)) => return Err(Error::SessionConflict(record.id)),
+            created => created?,
+        }
+        if let Err(error) = import::store(store, &record, &events, transcripts).await {
+            if let Err(error) = store.delete_session(Epoch::FIRST, &record.id).await {
+                tracing::error!(session = %record.id, %error, "failed to remove a session that could not be imported whole");
+            }
+            return Err(error.into());
+        }
+        let listed = Listed { record: record.clone(), runtime: Runtime::default() };
+        drop(self.context.changes.send(ListChange::Updated(Arc::new(listed))));
+        Ok(record)
     }
 
     async fn created_before(&self, asked: SessionRecord) -> Result<Created, Error> {

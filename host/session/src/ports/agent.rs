@@ -35,6 +35,12 @@ pub trait Architecture: Send + Sync + 'static {
     /// # Errors
     /// If the profile or the options cannot be carried out.
     fn launch(&self, context: LaunchContext<'_>) -> Result<Launch, Invalid>;
+
+    /// The durable events that fold to the conversation of transcripts from elsewhere, with ids that are the same each time.
+    ///
+    /// # Errors
+    /// If this agent leaves no transcripts, or these hold no conversation.
+    fn import(&self, transcripts: &BTreeMap<StreamName, Bytes>) -> Result<Vec<Event>, Invalid>;
 }
 
 /// What an agent is started from.

@@ -1,5 +1,6 @@
 //! The architecture `fake`, whose program is [`crate::sandbox`]'s own. Its protocol is a word and a text a line.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agent_host_session::block::{AssistantText, Block};
@@ -19,6 +20,12 @@ use bytes::Bytes;
 #[derive(Debug)]
 pub struct FakeArchitecture;
 
+/// Of a transcript that has no `x` in it, this is what is said.
+fn imported(text: &str) -> Block {
+    let id = BlockId::from(uuid::Uuid::from_u128(1));
+    Block::AssistantText(AssistantText { id, timestamp: Timestamp::from_millis(0), content: text.to_owned(), model: None })
+}
+
 impl Architecture for FakeArchitecture {
     fn name(&self) -> &'static str {
         "fake"
@@ -29,6 +36,14 @@ impl Architecture for FakeArchitecture {
             Some(key) => Err(Invalid(format!("unknown option {key:?}"))),
             None => Ok(()),
         }
+    }
+
+    fn import(&self, transcripts: &BTreeMap<StreamName, Bytes>) -> Result<Vec<Event>, Invalid> {
+        let text = transcripts.values().map(|content| String::from_utf8_lossy(content)).collect::<String>();
+        if text.contains('x') {
+            return Err(Invalid("there is an x in it".to_owned()));
+        }
+        Ok(Event::whole_block(ConversationId::main(), imported(&text)).into())
     }
 
     fn launch(&self, context: LaunchContext<'_>) -> Result<Launch, Invalid> {
