@@ -53,7 +53,7 @@ pub(crate) struct Place {
 /// If there is no API key and the listener is not on a loopback address.
 pub async fn serve(listener: TcpListener, manager: Arc<Manager>, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::Address)?;
-    if options.api_keys.is_empty() && !address.ip().is_loopback() {
+    if options.api_keys.is_empty() && !address.ip().to_canonical().is_loopback() {
         return Err(Error::NoKey(address));
     }
     let shared = Shared::new(manager, options, shutdown);

@@ -65,26 +65,43 @@ impl Host {
 /// Builds the host, serves until Ctrl-C or SIGTERM, and drains.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     // Watched from the beginning, so that a signal during the start ends the host in order, too.
-    let stop = StopSignals::watch()?;
-    let host = Host::build(&config).await?;
+    let mut stop = StopSignals::watch()?;
+    let host = tokio::select! {
+        host = Host::build(&config) => host?,
+        () = stop.received() => return Ok(()),
+    };
     let manager = &host.manager;
 
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("failed to listen on {}", config.listen))?;
     let address = listener.local_addr().context("failed to find the listener's address")?;
     let shutdown = CancellationToken::new();
     let server = agent_host_api::serve(listener, Arc::clone(manager), api_options(&config), shutdown.clone());
-    let served = tokio::spawn(server);
+    let mut served = tokio::spawn(server);
     // For those who start the host and must know its port; the log goes to standard error.
     // Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     tracing::info!(%address, "serving");
 
-    stop.received().await;
-    tracing::info!("stopping: turns get their grace, then everything is stored");
-    // Subscribers see how their sessions end, so they go last.
-    manager.shutdown().await;
-    shutdown.cancel();
-    served.await.context("the server broke off")??;
+    let early = tokio::select! {
+        () = stop.received() => None,
+        ended = &mut served => Some(ended),
+    };
+    tracing::info!("stopping: turns get their grace, then everything is stored; a second signal ends the host at once");
+    let drain = async {
+        // Subscribers see how their sessions end, so they go last.
+        manager.shutdown().await;
+        shutdown.cancel();
+        let ended = match early {
+            Some(ended) => ended,
+            None => served.await,
+        };
+        ended.context("the server broke off")??;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        drained = drain => drained?,
+        () = stop.received() => anyhow::bail!("ended by a second signal, before everything was stored"),
+    }
     host.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -220,7 +237,7 @@ impl StopSignals {
         Ok(Self { interrupt: watch(SignalKind::interrupt())?, terminate: watch(SignalKind::terminate())? })
     }
 
-    async fn received(mut self) {
+    async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -24,6 +24,9 @@ pub async fn watch(url: &str, session: &str, key: Option<&str>) -> anyhow::Resul
     let mut output = std::io::stdout();
     while let Some(frame) = socket.next().await {
         match frame.context("the connection broke off")? {
+            Message::Text(text) if text.contains(r#""success":false"#) && text.contains(r#""id":"watch""#) => {
+                bail!("the host refused: {text}")
+            }
             Message::Text(text) if writeln!(output, "{text}").and_then(|()| output.flush()).is_ok() => {}
             // Whoever reads our output has gone.
             Message::Text(_) | Message::Close(_) => break,

@@ -217,6 +217,14 @@ impl Event {
         [Self::BlockStarted { conversation: conversation.clone(), block: Arc::clone(&block) }, Self::BlockCompleted { conversation, block }]
     }
 
+    /// Whether `next` completes the very block that this begins.
+    pub(crate) fn is_start_of(&self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::BlockStarted { block, .. }, Self::BlockCompleted { block: completed, .. }) => Arc::ptr_eq(block, completed),
+            _ => false,
+        }
+    }
+
     /// Whether it goes into the event record.
     pub fn is_durable(&self) -> bool {
         match self {

@@ -76,7 +76,12 @@ pub enum Progress<T> {
     /// The store cannot be written now. Tries go on; said once until [`Progress::Done`].
     Failing(Error),
     /// Nothing can be written any more: another host has the session, or it was deleted.
-    Fenced(Error),
+    Fenced {
+        /// Why.
+        error: Error,
+        /// What was waiting.
+        lost: Vec<T>,
+    },
 }
 
 struct Item<T> {
@@ -161,7 +166,7 @@ impl<T> Recorder<T> {
             match result {
                 Ok(length) => {
                     self.retry = None;
-                    self.epoch_taken = true;
+                    self.epoch_taken |= !matches!(current.write, Write::Barrier);
                     if let (Some(length), Write::Append { stream, .. } | Write::Reset { stream }) = (length, &current.write) {
                         self.lengths.insert(stream.clone(), length);
                     }
@@ -176,15 +181,20 @@ impl<T> Recorder<T> {
                         return Progress::Failing(error);
                     }
                 }
-                Err(error @ (Error::StaleEpoch(_) | Error::NotFound(_) | Error::OffsetMismatch(_))) => return Progress::Fenced(error),
+                Err(error @ (Error::StaleEpoch(_) | Error::NotFound(_) | Error::OffsetMismatch(_))) => return self.fenced(error, current),
                 // A file or an update that the store will never take must not hold up all that follows it; a gap in a stream must.
-                Err(error) if matches!(current.write, Write::Append { .. } | Write::Reset { .. }) => return Progress::Fenced(error),
+                Err(error) if matches!(current.write, Write::Append { .. } | Write::Reset { .. }) => return self.fenced(error, current),
                 Err(error) => {
                     tracing::error!(session = %self.session, %error, "the store refused a write");
                     return Progress::Done(current.tags.into_iter().map(|tag| (tag, Err(error.clone()))).collect());
                 }
             }
         }
+    }
+
+    fn fenced(&mut self, error: Error, failed: InFlight<T>) -> Progress<T> {
+        let waiting = self.waiting.drain(..).filter_map(|item| item.tag);
+        Progress::Fenced { error, lost: failed.tags.into_iter().chain(waiting).collect() }
     }
 
     fn next(&mut self) -> Option<InFlight<T>> {

@@ -153,6 +153,8 @@ impl State {
     /// What a host that takes the session over has to add to it when the one before it ended in the middle of a turn.
     pub fn repair(&self, environment: &dyn Environment) -> Vec<Event> {
         let mut events = self.close_open_blocks();
+        let unfinished = self.subagents.iter().filter(|(_, conversation)| conversation.status.is_none());
+        events.extend(unfinished.map(|(id, _)| Event::SubagentCompleted { id: id.clone(), status: SubagentStatus::Failed }));
         if let Some(message_id) = self.running.clone() {
             let block = Block::System(crate::block::System {
                 id: environment.uuid().into(),
@@ -168,7 +170,7 @@ impl State {
     }
 
     /// Completes what began and will not go on: texts as they are, tools and subagents as failed.
-    fn close_open_blocks(&self) -> Vec<Event> {
+    pub(crate) fn close_open_blocks(&self) -> Vec<Event> {
         let conversations =
             std::iter::once((ConversationId::main(), &self.main)).chain(self.subagents.iter().map(|(id, c)| (id.clone(), c)));
         conversations

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use agent_host_session::block::Block;
 use agent_host_session::event::{Event, SandboxStatus, TurnOutcome};
-use agent_host_session::id::{Epoch, MessageId, ProfileId, Sequence, SessionId};
+use agent_host_session::id::{ConversationId, Epoch, MessageId, ProfileId, Sequence, SessionId};
 use agent_host_session::log::Ended;
 use agent_host_session::manager::{Create, Error, Manager, Settings, Subscribed};
 use agent_host_session::message::Content;
 use agent_host_session::ports::store::{self, Store as _};
 use agent_host_session::record::{Options, StreamName};
-use agent_host_session::state::View;
+use agent_host_session::state::{State, View};
 use fake_ports::World;
 
 const WAIT: Duration = Duration::from_secs(3600);
@@ -46,6 +46,12 @@ async fn say_as(manager: &Manager, message_id: &str, text: &str) -> Result<Messa
 /// Waits until the session has ended this many turns and does nothing.
 async fn idle_after(manager: &Manager, turns: u64) -> View {
     until(manager, |view| view.metadata.turns == Some(turns) && view.runtime.running_message_id.is_none()).await
+}
+
+/// Waits until the session does nothing and has so many blocks.
+async fn idle_with(manager: &Manager, blocks: usize) -> View {
+    until(manager, |view| view.runtime.running_message_id.is_none() && view.runtime.queued_messages == 0 && view.blocks.len() == blocks)
+        .await
 }
 
 async fn until(manager: &Manager, holds: impl Fn(&View) -> bool) -> View {
@@ -177,8 +183,9 @@ async fn a_turn_is_interrupted_while_its_sandbox_is_still_being_made() {
     world.provider.hang(true);
     say(&world.manager, "never").await;
     assert!(world.manager.interrupt(&id()).await.unwrap());
-    let view = idle_after(&world.manager, 1).await;
+    let view = idle_with(&world.manager, 1).await;
     assert_eq!(texts(&view), ["user: never"]);
+    assert_eq!(view.metadata.turns, None, "the agent never saw it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,11 +210,11 @@ async fn a_sandbox_that_cannot_be_made_ends_the_turn_with_its_reason() {
     let world = world().await;
     world.provider.fail(true);
     say(&world.manager, "hello").await;
-    let view = idle_after(&world.manager, 1).await;
+    let view = idle_with(&world.manager, 2).await;
     assert_eq!(texts(&view), ["user: hello", "error: SANDBOX_FAILED"]);
     world.provider.fail(false);
     say(&world.manager, "again").await;
-    let view = idle_after(&world.manager, 2).await;
+    let view = idle_after(&world.manager, 1).await;
     assert_eq!(texts(&view).last().unwrap(), "agent: again");
 }
 
@@ -216,7 +223,7 @@ async fn a_sandbox_that_never_comes_up_is_given_up() {
     let world = world().await;
     world.provider.hang(true);
     say(&world.manager, "hello").await;
-    let view = idle_after(&world.manager, 1).await;
+    let view = idle_with(&world.manager, 2).await;
     assert_eq!(texts(&view), ["user: hello", "error: SANDBOX_FAILED"]);
 }
 
@@ -536,6 +543,121 @@ async fn a_turn_that_was_interrupted_says_so_in_the_record() {
         .filter(|event| matches!(event, Event::TurnEnded { .. }))
         .collect();
     assert!(matches!(ends.as_slice(), [Event::TurnEnded { outcome: TurnOutcome::Interrupted, .. }]), "{ends:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_watches_an_old_session_misses_nothing_across_a_restart() {
+    let first = world().await;
+    let Subscribed::Snapshot { view, subscription, .. } = first.manager.subscribe(&id(), None).await.unwrap() else { unreachable!() };
+    let mut folded = State::new(view.record.clone());
+    let mut last = follow(subscription, &mut folded).await;
+    first.manager.shutdown().await;
+    last = last.max(view.sequence);
+    let second = World::over(std::sync::Arc::clone(&first.store), settings());
+    say(&second.manager, "after").await;
+    let subscription = match second.manager.subscribe(&id(), Some(last)).await.unwrap() {
+        Subscribed::Continued(subscription) => subscription,
+        Subscribed::Snapshot { view, subscription, .. } => {
+            folded = State::new(view.record.clone());
+            for block in &view.blocks {
+                let [started, completed] = Event::whole_block(ConversationId::main(), Block::clone(block));
+                folded.apply(&started);
+                folded.apply(&completed);
+            }
+            subscription
+        }
+    };
+    let reader = tokio::spawn(async move {
+        follow(subscription, &mut folded).await;
+        folded
+    });
+    let view = idle_after(&second.manager, 1).await;
+    second.manager.unload(&id()).await.unwrap();
+    let folded = tokio::time::timeout(WAIT, reader).await.unwrap().unwrap();
+    assert_eq!(folded.view(view.sequence).blocks, view.blocks);
+}
+
+/// Folds all that comes until the session leaves memory or nothing comes for a second, and gives the last number.
+async fn follow(mut subscription: agent_host_session::log::Subscription, state: &mut State) -> Sequence {
+    while let Ok(Ok(events)) = tokio::time::timeout(Duration::from_secs(1), subscription.next()).await {
+        for published in events {
+            state.apply(&published.event);
+        }
+    }
+    subscription.cursor()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_comes_while_an_idle_sandbox_is_ended_is_answered() {
+    let world = world().await;
+    let Subscribed::Snapshot { mut subscription, .. } = world.manager.subscribe(&id(), None).await.unwrap() else { unreachable!() };
+    say(&world.manager, "one").await;
+    idle_after(&world.manager, 1).await;
+    // Around the moment at which the sandbox is told to end, to the millisecond and beyond.
+    tokio::time::sleep(settings().idle_timeout - Duration::from_millis(3)).await;
+    let mut turns = 1;
+    for step in 0..8 {
+        say(&world.manager, &format!("step{step}")).await;
+        turns += 1;
+        let view = idle_after(&world.manager, turns).await;
+        assert_eq!(texts(&view).last().unwrap(), &format!("agent: step{step}"));
+        tokio::time::sleep(settings().idle_timeout - Duration::from_millis(3) + Duration::from_millis(step)).await;
+    }
+    while let Ok(events) = tokio::time::timeout(Duration::from_millis(1), subscription.next()).await {
+        let failed = events.unwrap().iter().any(|published| matches!(published.event, Event::Failed { .. }));
+        assert!(!failed, "ending an idle sandbox is no failure");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_session_cannot_be_loaded_by_who_comes_at_the_same_time() {
+    for _ in 0..50 {
+        let world = world().await;
+        let session = id();
+        let (deleted, joined) = tokio::join!(world.manager.delete(&session), world.manager.subscribe(&session, None));
+        deleted.unwrap();
+        drop(joined);
+        assert!(matches!(world.manager.get(&session).await, Err(Error::SessionNotFound(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn options_that_change_while_the_sandbox_starts_reach_the_agent() {
+    let world = world().await;
+    say(&world.manager, "hello").await;
+    let patch = serde_json::from_str::<Options>(r#"{"model": "late"}"#).unwrap();
+    world.manager.update_options(&id(), patch).await.unwrap();
+    until(&world.manager, |view| view.metadata.turns == Some(1)).await;
+    let model = until(&world.manager, |view| view.metadata.model.is_some()).await.metadata.model;
+    assert_eq!(model.as_deref(), Some("late"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_cannot_take_the_place_of_another_block() {
+    let world = world().await;
+    say(&world.manager, "hello").await;
+    let view = idle_after(&world.manager, 1).await;
+    let refused = say_as(&world.manager, view.blocks[1].id().as_str(), "gone").await;
+    assert!(matches!(refused, Err(Error::MessageConflict(_))));
+    assert_eq!(world.manager.get(&id()).await.unwrap().blocks, view.blocks);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_a_session_that_was_being_unloaded_while_the_store_is_away() {
+    let world = world().await;
+    say(&world.manager, "hang").await;
+    until(&world.manager, |view| texts(view).last().is_some_and(|text| text == "agent: waiting")).await;
+    let unload = async {
+        let result = world.manager.unload(&id()).await;
+        assert!(result.is_err(), "nothing may be acknowledged that is not stored");
+    };
+    let shutdown = async {
+        world.store.fail_writes(true);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.manager.shutdown().await;
+    };
+    tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(unload, shutdown) }).await.unwrap();
+    assert_eq!(world.provider.alive(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -290,13 +290,26 @@ impl Manager {
     /// # Errors
     /// If there is no such session, or the store fails.
     pub async fn get(&self, id: &SessionId) -> Result<View, Error> {
-        if let Some(handle) = self.loaded(id)
-            && let Ok(view) = handle.ask(|reply| Command::View { reply }).await
-        {
-            return view;
+        for _ in 0..TRIES {
+            if let Some(handle) = self.loaded(id) {
+                match handle.ask(|reply| Command::View { reply }).await {
+                    Ok(view) => return view,
+                    // What is stored is complete when the task has ended, not before.
+                    Err(task::Unloading) => self.wait_for_end(id, &handle).await?,
+                }
+            }
+            let loaded = task::load(self.context.store.as_ref(), id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
+            // A session that was loaded meanwhile may have been read in the middle of a change.
+            if !self.sessions.contains_key(id) {
+                return Ok(loaded.state.view(Sequence::before(loaded.epoch.next())));
+            }
         }
-        let loaded = task::load(self.context.store.as_ref(), id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
-        Ok(loaded.state.view(Sequence::before(loaded.epoch.next())))
+        Err(Error::Busy(id.clone()))
+    }
+
+    async fn wait_for_end(&self, id: &SessionId, handle: &Handle) -> Result<(), Error> {
+        let ended = tokio::time::timeout(self.context.settings.request_timeout, handle.ended()).await;
+        ended.map_err(|_| Error::Busy(id.clone()))
     }
 
     /// Gives a session a message, whose turn comes when those before it have ended. It is stored when this returns. A message of an id that the session knows is not sent again.
@@ -321,9 +334,11 @@ impl Manager {
     /// # Errors
     /// If there is no such session, or the store fails.
     pub async fn interrupt(&self, id: &SessionId) -> Result<bool, Error> {
-        match self.loaded(id) {
-            Some(_) => self.ask(id, |reply| Command::Interrupt { reply }).await,
-            None => self.check_exists(id).await.map(|()| false),
+        let Some(handle) = self.loaded(id) else { return self.check_exists(id).await.map(|()| false) };
+        match handle.ask(|reply| Command::Interrupt { reply }).await {
+            Ok(answer) => answer,
+            // Unloading ends the turn by itself.
+            Err(task::Unloading) => Ok(false),
         }
     }
 
@@ -333,7 +348,10 @@ impl Manager {
     /// If there is no such session, or the store fails.
     pub async fn unload(&self, id: &SessionId) -> Result<(), Error> {
         self.check_exists(id).await?;
-        self.ask_to_leave(id, |reply| Command::Unload { reply }).await.unwrap_or(Ok(()))
+        match self.loaded(id) {
+            Some(handle) => self.ask_to_leave(id, &handle, |reply| Command::Unload { reply }).await.unwrap_or(Ok(())),
+            None => Ok(()),
+        }
     }
 
     /// Stores everything of a session that is not stored yet.
@@ -361,9 +379,24 @@ impl Manager {
     /// # Errors
     /// If there is no such session, or the store fails; then the session is still there.
     pub async fn delete(&self, id: &SessionId) -> Result<(), Error> {
-        if let Some(result) = self.ask_to_leave(id, |reply| Command::Delete { reply }).await {
-            return result;
+        self.check_open()?;
+        for _ in 0..TRIES {
+            let _guard = SlotGuard { sessions: &self.sessions, id };
+            let slot = Arc::clone(&self.sessions.entry(id.clone()).or_default());
+            // Nobody can load the session as long as this holds its place.
+            match slot.get_or_try_init(|| async { Err(self.delete_stored(id).await) }).await {
+                Err(result) => return result,
+                Ok(handle) => {
+                    if let Some(result) = self.ask_to_leave(id, handle, |reply| Command::Delete { reply }).await {
+                        return result;
+                    }
+                }
+            }
         }
+        Err(Error::Busy(id.clone()))
+    }
+
+    async fn delete_stored(&self, id: &SessionId) -> Result<(), Error> {
         let store = &self.context.store;
         let snapshot = store.load_session(id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
         store.delete_session(snapshot.epoch.next(), id).await?;
@@ -490,24 +523,24 @@ impl Manager {
         }
     }
 
-    /// Asks a loaded session to leave memory and waits until it has; `None` if it is not loaded.
-    async fn ask_to_leave(&self, id: &SessionId, command: impl FnOnce(Reply<()>) -> Command) -> Option<Result<(), Error>> {
-        let handle = self.loaded(id)?;
-        let answer = handle.ask(command).await;
-        match answer {
-            Ok(Ok(())) => {
+    /// Asks a loaded session to leave memory and waits until it has; `None` if it left for another reason.
+    async fn ask_to_leave(&self, id: &SessionId, handle: &Handle, command: impl FnOnce(Reply<()>) -> Command) -> Option<Result<(), Error>> {
+        let leaving = async {
+            let answer = handle.ask(command).await;
+            if !matches!(answer, Ok(Err(_))) {
                 handle.ended().await;
-                Some(Ok(()))
             }
-            Ok(Err(error)) => Some(Err(error)),
-            Err(task::Unloading) => {
-                handle.ended().await;
-                None
-            }
+            answer.ok()
+        };
+        match tokio::time::timeout(self.context.settings.request_timeout, leaving).await {
+            Ok(answer) => answer,
+            Err(_) => Some(Err(Error::Busy(id.clone()))),
         }
     }
 
     async fn handle(&self, id: &SessionId) -> Result<Handle, Error> {
+        // A host that ends waits for what is being loaded.
+        let _token = self.tasks.token();
         self.check_open()?;
         if let Some(handle) = self.loaded(id) {
             return Ok(handle);

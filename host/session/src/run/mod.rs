@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::event::TurnOutcome;
@@ -168,9 +169,17 @@ impl Run {
         Self { commands, events, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// Tells the run something; `false` if it has ended or was told so much already that it does not keep up.
-    pub(crate) fn tell(&self, command: RunCommand) -> bool {
-        self.commands.try_send(command).is_ok()
+    /// Tells the run something.
+    ///
+    /// # Errors
+    /// Gives the command back if the run has ended, which its last event will say, or was told so much already that it does not keep up.
+    pub(crate) fn tell(&self, command: RunCommand) -> Result<(), RunCommand> {
+        self.commands.try_send(command).map_err(TrySendError::into_inner)
+    }
+
+    /// Whether it takes no more commands, because it is over.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.commands.is_closed()
     }
 
     /// The next event; `None` after [`RunEvent::Ended`]. Can be dropped at any time.
@@ -183,10 +192,7 @@ async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc:
     let limits = plan.limits;
     let started = tokio::select! {
         started = tokio::time::timeout(limits.start_timeout, start::start(plan, &events)) => started,
-        () = stopped(&mut commands) => {
-            send(&events, RunEvent::Ended(End::Stopped)).await;
-            return;
-        }
+        () = stopped(&mut commands, &events) => Ok(Err(End::Stopped)),
     };
     let end = match started {
         Ok(Ok(started)) => {
@@ -197,23 +203,30 @@ async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc:
             }
             end
         }
-        Ok(Err(failed)) => failed,
+        Ok(Err(end)) => end,
         Err(_elapsed) => End::Failed {
             code: "SANDBOX_FAILED",
             message: format!("failed to start the sandbox within {} s", limits.start_timeout.as_secs()),
         },
     };
+    // Whoever still waits for a flush gets it: all that there was has been told.
+    commands.close();
+    while let Some(command) = commands.recv().await {
+        if let RunCommand::Flush(reply) = command {
+            send(&events, RunEvent::Flushed(reply)).await;
+        }
+    }
     send(&events, RunEvent::Ended(end)).await;
 }
 
 /// Waits for the word to stop, while there is nothing yet that could take other commands.
-async fn stopped(commands: &mut mpsc::Receiver<RunCommand>) {
+async fn stopped(commands: &mut mpsc::Receiver<RunCommand>, events: &mpsc::Sender<RunEvent>) {
     while let Some(command) = commands.recv().await {
         match command {
             RunCommand::Stop { .. } => return,
-            // Nothing has changed yet that is not stored.
-            RunCommand::Flush(reply) => drop(reply.send(Ok(()))),
-            // Messages and interrupts come when the agent is ready. The agent may miss options of this moment until it starts again.
+            // There are no files yet.
+            RunCommand::Flush(reply) => send(events, RunEvent::Flushed(reply)).await,
+            // Messages and interrupts come when the agent is ready, and options again then.
             RunCommand::Options(_) | RunCommand::Message(_) | RunCommand::Interrupt => {}
         }
     }

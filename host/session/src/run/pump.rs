@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::ReadyChunks;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::FramedRead;
 
 use super::lines::{Line, LineDecoder, TooLong};
@@ -48,6 +48,8 @@ struct Pump<'a> {
     forced: Option<&'static str>,
     ready: bool,
     turn_running: bool,
+    /// Whether the agent still speaks and listens.
+    is_open: bool,
 }
 
 /// Runs the agent until it has ended.
@@ -78,6 +80,7 @@ pub(super) async fn pump(
         forced: None,
         ready: false,
         turn_running: false,
+        is_open: true,
     };
     let mut out = Vec::new();
     pump.driver.start(&mut out);
@@ -95,12 +98,16 @@ pub(super) async fn pump(
             },
             batch = lines.next(), if output_open => match batch {
                 Some(batch) => pump.lines(batch, &mut out).await,
-                None => output_open = false,
+                None => {
+                output_open = false;
+                pump.broken();
+            }
             },
             written = write_some(pump.stdin.as_mut(), &mut pump.input) => {
                 if let Err(error) = written {
                     tracing::debug!(%error, "the agent takes no more input");
                     pump.close_input();
+                    pump.broken();
                 }
             }
             read = read_some(stderr.as_mut(), &mut stderr_buffer) => match read {
@@ -123,18 +130,17 @@ pub(super) async fn pump(
         }
     };
 
-    let rest = async {
-        while output_open {
-            match lines.next().await {
-                Some(batch) => pump.lines(batch, &mut out).await,
-                None => output_open = false,
-            }
+    // Only the reading has a time limit: what was read is handled to its end.
+    let until = Instant::now() + DRAIN;
+    while output_open {
+        match timeout_at(until, lines.next()).await {
+            Ok(Some(batch)) => pump.lines(batch, &mut out).await,
+            Ok(None) | Err(_) => output_open = false,
         }
-        while stderr.is_some() && matches!(read_some(stderr.as_mut(), &mut stderr_buffer).await, Ok(1..)) {
-            pump.keep_stderr(stderr_buffer.split());
-        }
-    };
-    drop(tokio::time::timeout(DRAIN, rest).await);
+    }
+    while stderr.is_some() && matches!(timeout_at(until, read_some(stderr.as_mut(), &mut stderr_buffer)).await, Ok(Ok(1..))) {
+        pump.keep_stderr(stderr_buffer.split());
+    }
     pump.ended(exit, out).await
 }
 
@@ -186,7 +192,7 @@ impl Pump<'_> {
                 Output::Stdin(bytes) => self.input.extend_from_slice(&bytes),
                 Output::Ready => {
                     self.ready = true;
-                    self.deadline = None;
+                    self.clear_deadline();
                     self.pass_on(&mut outputs).await;
                     send(self.events, RunEvent::Ready).await;
                 }
@@ -214,9 +220,7 @@ impl Pump<'_> {
 
     async fn end_turn(&mut self, outcome: TurnOutcome) {
         self.turn_running = false;
-        if !self.stopping {
-            self.deadline = None;
-        }
+        self.clear_deadline();
         self.flush_files().await;
         send(self.events, RunEvent::TurnEnded(outcome)).await;
     }
@@ -230,6 +234,19 @@ impl Pump<'_> {
 
     async fn report_files(&mut self, paths: Vec<RelativePath>) {
         files::report(self.sandbox.as_ref(), paths, self.limits.file_bytes, self.events).await;
+    }
+
+    /// What was waited for has come; only the end of an agent that was told to end is still due.
+    fn clear_deadline(&mut self) {
+        if !self.stopping && self.is_open {
+            self.deadline = None;
+        }
+    }
+
+    /// An agent that has closed its output or takes no input is of no use any more.
+    fn broken(&mut self) {
+        self.is_open = false;
+        self.deadline.get_or_insert(Instant::now() + DRAIN);
     }
 
     /// Ends the agent's input, upon which it ends by itself.
@@ -249,6 +266,8 @@ impl Pump<'_> {
         self.forced = if self.stopping {
             tracing::warn!(sandbox = self.sandbox.id(), "the agent did not end by itself and was killed");
             None
+        } else if !self.is_open {
+            Some("the agent stopped to speak or listen without ending, and was ended")
         } else if self.ready {
             Some("the agent did not end the interrupted turn in time and was ended")
         } else {

@@ -74,7 +74,9 @@ fn sandbox_failed(error: sandbox::Error) -> End {
 }
 
 fn store_failed(what: &str, error: &store::Error) -> End {
-    End::Failed { code: "STORE_FAILED", message: format!("failed to read {what} from the store: {error}") }
+    // What the adapter says is for the operator.
+    tracing::error!(what, %error, "failed to read from the store");
+    End::Failed { code: "STORE_FAILED", message: format!("failed to read {what} from the store") }
 }
 
 fn packages<'a>(own: &'a [String], of_skills: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
@@ -111,9 +113,15 @@ async fn restore_transcripts(plan: &Plan) -> Result<Transcripts, End> {
 async fn restore_workspace(plan: &Plan) -> Result<Vec<File>, End> {
     let mut files = Vec::new();
     for file in plan.files.iter().filter(|file| file.sha256.is_some()) {
-        let content = store::read_file(plan.store.as_ref(), &plan.session, &file.path)
-            .await
-            .map_err(|error| store_failed(&format!("the workspace file {}", file.path), &error))?;
+        let content = match store::read_file(plan.store.as_ref(), &plan.session, &file.path).await {
+            Ok(content) => content,
+            // A host that died between removing the file and recording that: the session must go on without it.
+            Err(store::Error::NotFound(_)) => {
+                tracing::warn!(session = %plan.session, path = %file.path, "a workspace file is not in the store any more");
+                continue;
+            }
+            Err(error) => return Err(store_failed(&format!("the workspace file {}", file.path), &error)),
+        };
         files.push(File { root: Root::Workspace, path: file.path.clone(), content: Bytes::from(content), executable: false });
     }
     Ok(files)

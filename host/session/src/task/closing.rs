@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Reply, Task};
 use crate::event::Runtime;
 use crate::manager::{Error, ListChange};
+use crate::ports::store;
 use crate::run::{End, RunCommand};
 
 /// How long a host that ends waits for a store that does not answer, beyond the turns' grace.
@@ -31,9 +32,8 @@ enum Why {
 }
 
 impl Closing {
-    /// Another host has the session, or it was deleted: nothing that this one does counts any more.
-    pub(super) fn fenced() -> Self {
-        Self { why: Why::Fenced, interrupt_at: None, give_up_at: None, run_was_told: true }
+    fn new(why: Why) -> Self {
+        Self { why, interrupt_at: None, give_up_at: None, run_was_told: false }
     }
 }
 
@@ -53,19 +53,44 @@ impl Task {
             return;
         }
         self.interrupt();
-        self.closing = Some(Closing { why: Why::Unloaded(vec![reply]), interrupt_at: None, give_up_at: None, run_was_told: false });
+        self.closing = Some(Closing::new(Why::Unloaded(vec![reply])));
     }
 
     pub(super) fn delete(&mut self, reply: Reply<()>) {
         self.stop_run(Duration::ZERO);
-        self.closing = Some(Closing { why: Why::Deleted(reply), interrupt_at: None, give_up_at: None, run_was_told: true });
+        self.closing = Some(Closing { run_was_told: true, ..Closing::new(Why::Deleted(reply)) });
     }
 
+    /// The host is about to end: whatever the session is doing, it has so much time.
     pub(super) fn shut_down(&mut self) {
         let interrupt_at = Instant::now() + self.context.settings.shutdown_grace;
         let give_up_at = interrupt_at + self.context.settings.run.interrupt_grace + self.context.settings.run.stop_grace + STORE_GRACE;
-        self.closing =
-            Some(Closing { why: Why::Shutdown, interrupt_at: Some(interrupt_at), give_up_at: Some(give_up_at), run_was_told: false });
+        let closing = self.closing.get_or_insert_with(|| Closing::new(Why::Shutdown));
+        closing.interrupt_at = Some(interrupt_at);
+        closing.give_up_at = Some(give_up_at);
+    }
+
+    /// Whether the session's end has a time limit already.
+    pub(super) fn has_deadline(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| closing.give_up_at.is_some())
+    }
+
+    pub(super) fn is_deleting(&self) -> bool {
+        matches!(self.closing, Some(Closing { why: Why::Deleted(_), .. }))
+    }
+
+    /// Another host has the session, or it was deleted, or it is given up: nothing that this one does counts any more.
+    pub(super) fn fence(&mut self, error: &store::Error) {
+        match self.closing.take().map(|closing| closing.why) {
+            Some(Why::Unloaded(replies)) => {
+                for reply in replies {
+                    drop(reply.send(Err(error.clone().into())));
+                }
+            }
+            Some(Why::Deleted(reply)) => drop(reply.send(Err(error.clone().into()))),
+            Some(Why::Shutdown | Why::Fenced) | None => {}
+        }
+        self.closing = Some(Closing { give_up_at: Some(Instant::now()), run_was_told: true, ..Closing::new(Why::Fenced) });
     }
 
     /// Nothing has happened for the idle time.
@@ -78,7 +103,7 @@ impl Task {
             self.stop_run(self.context.settings.run.stop_grace);
             self.touch();
         } else {
-            self.closing = Some(Closing { why: Why::Unloaded(Vec::new()), interrupt_at: None, give_up_at: None, run_was_told: false });
+            self.closing = Some(Closing::new(Why::Unloaded(Vec::new())));
         }
     }
 
@@ -92,7 +117,7 @@ impl Task {
         }
         if closing.give_up_at.is_some_and(|at| at <= now) {
             tracing::error!(session = %self.id(), "the session could not be stored in time; its last events are lost");
-            self.closing = Some(Closing::fenced());
+            self.fence(&store::Error::Unavailable("the host ended before the store took everything".to_owned()));
         }
     }
 
@@ -108,10 +133,10 @@ impl Task {
 
     /// Ends the run, which says so when it is done.
     fn stop_run(&mut self, grace: Duration) {
-        if let Some(run) = &self.run
-            && !run.tell(RunCommand::Stop { grace })
-        {
-            // It takes no more commands, so that only force is left.
+        self.run_is_ready = false;
+        let is_deaf = self.run.as_ref().is_some_and(|run| run.tell(RunCommand::Stop { grace }).is_err() && !run.has_ended());
+        if is_deaf {
+            // It was told so much that it does not keep up, so that only force is left.
             self.run_ended(End::Stopped);
         }
     }
@@ -127,14 +152,19 @@ impl Task {
         }
     }
 
-    /// The last step: nothing runs any more.
-    pub(super) async fn leave(&mut self) {
+    /// The last step: nothing runs any more. `false` if the session cannot go yet, because the store did not delete it.
+    pub(super) async fn leave(&mut self) -> bool {
         let deleted = match self.closing.take().map(|closing| closing.why) {
             Some(Why::Deleted(reply)) => {
                 let result = self.context.store.delete_session(self.recorder.epoch(), self.id()).await;
                 let deleted = result.is_ok();
                 drop(reply.send(result.map_err(Error::from)));
-                deleted
+                if !deleted {
+                    // Then it stays whole, with what is still to be written.
+                    self.closing = Some(Closing::new(Why::Unloaded(Vec::new())));
+                    return false;
+                }
+                true
             }
             Some(Why::Unloaded(replies)) => {
                 for reply in replies {
@@ -146,11 +176,15 @@ impl Task {
         };
         if deleted {
             drop(self.context.changes.send(ListChange::Deleted(self.id().clone())));
-            return;
+            return true;
         }
         self.sandbox = None;
         self.state.runtime = Runtime::default();
-        self.log.publish([crate::event::Event::StatusChanged { runtime: Runtime::default() }]);
+        // Numbers of an epoch that was not taken would be given out again by the next host.
+        if self.recorder.epoch_taken {
+            self.log.publish([crate::event::Event::StatusChanged { runtime: Runtime::default() }]);
+        }
         self.publish_listed();
+        true
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Loaded {
     pub(crate) epoch: Epoch,
     pub(crate) lengths: HashMap<StreamName, u64>,
     pub(crate) transcripts: Vec<StreamName>,
+    /// Whether the event record ends in the middle of a line, which a store that is not atomic may leave: the next one must begin anew.
+    pub(crate) is_torn: bool,
 }
 
 /// Reads a session; `None` if there is no such session. Writes nothing.
@@ -40,7 +42,8 @@ pub(crate) async fn load(store: &dyn Store, id: &SessionId) -> Result<Option<Loa
             fold(&mut state, id, line);
         }
     }
-    Ok(Some(Loaded { state, epoch: snapshot.epoch, lengths, transcripts }))
+    state.runtime.queued_messages = state.queue().len();
+    Ok(Some(Loaded { state, epoch: snapshot.epoch, lengths, transcripts, is_torn: !rest.is_empty() }))
 }
 
 fn fold(state: &mut State, id: &SessionId, line: &[u8]) {

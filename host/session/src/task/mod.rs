@@ -30,7 +30,7 @@ use crate::ports::agent::Architecture;
 use crate::ports::environment::Environment;
 use crate::ports::sandbox::Provider;
 use crate::ports::store::{self, Store};
-use crate::record::{Options, StreamName};
+use crate::record::{FileInfo, Options, StreamName};
 use crate::recorder::{Progress, Recorder, Write};
 use crate::run::{Run, RunEvent};
 use crate::state::{State, View};
@@ -112,6 +112,7 @@ enum Then {
     Known { id: MessageId, reply: Reply<MessageId> },
     OptionsUpdated { options: Options, reply: Reply<Options> },
     TurnEnded(Vec<Event>),
+    Saved(FileInfo),
     Synced(Reply<()>),
 }
 
@@ -132,10 +133,14 @@ struct Task {
     turn: Option<turns::Turn>,
     run: Option<Run>,
     run_is_ready: bool,
+    /// The options that the run was started with.
+    run_options: Options,
     sandbox: Option<SandboxState>,
     listed: watch::Sender<Arc<Listed>>,
     /// Whether the session was looked over for what an earlier host left unfinished.
     repaired: bool,
+    /// Whether the event record needs a newline before anything else.
+    is_torn: bool,
     /// When something last happened that keeps the session in memory.
     active_at: Instant,
     closing: Option<closing::Closing>,
@@ -147,11 +152,11 @@ pub(crate) fn spawn(
     loaded: Loaded,
     on_end: impl FnOnce() + Send + 'static,
 ) -> (Handle, impl Future<Output = ()> + Send) {
-    let Loaded { state, epoch, lengths, transcripts } = loaded;
+    let Loaded { state, epoch, lengths, transcripts, is_torn } = loaded;
     let epoch = epoch.next();
     let session = state.record.id.clone();
     let (command_sender, commands) = mpsc::channel(COMMANDS);
-    let runtime = Runtime { is_loaded: true, ..Runtime::default() };
+    let runtime = Runtime { is_loaded: true, queued_messages: state.queue().len(), ..Runtime::default() };
     let (listed, listed_receiver) = watch::channel(Arc::new(Listed { record: state.record.clone(), runtime: runtime.clone() }));
     let ended = CancellationToken::new();
     let mut task = Task {
@@ -164,9 +169,11 @@ pub(crate) fn spawn(
         turn: None,
         run: None,
         run_is_ready: false,
+        run_options: Options::new(),
         sandbox: None,
         listed,
         repaired: false,
+        is_torn,
         active_at: Instant::now(),
         closing: None,
         state,
@@ -202,14 +209,18 @@ impl Task {
         let context = Arc::clone(&self.context);
         let mut sync = tokio::time::interval(context.settings.sync_interval);
         sync.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.publish_listed();
         self.go_on();
-        while !self.is_closed() {
+        loop {
+            if self.is_closed() && self.leave().await {
+                return;
+            }
             if self.closing.is_some() {
                 // What arrives from now on is for the next task of this session.
                 commands.close();
             }
             let idle_at = self.idle_at();
-            let reads_agent = self.recorder.waiting_bytes() < BACKLOG_BYTES;
+            let reads_agent = self.recorder.waiting_bytes() < BACKLOG_BYTES || self.is_deleting();
             tokio::select! {
                 command = commands.recv(), if !commands.is_closed() || !commands.is_empty() => match command {
                     Some(command) if self.closing.is_none() => self.command(command),
@@ -221,11 +232,10 @@ impl Task {
                 _ = sync.tick() => self.flush_transcripts(),
                 () = tokio::time::sleep_until(idle_at) => self.idle(),
                 () = closing::deadline(self.closing.as_ref()) => self.closing_deadline(),
-                () = context.shutdown.cancelled(), if self.closing.is_none() => self.shut_down(),
+                () = context.shutdown.cancelled(), if !self.has_deadline() => self.shut_down(),
             }
             self.go_on_closing();
         }
-        self.leave().await;
     }
 
     fn command(&mut self, command: Command) {
@@ -287,8 +297,8 @@ impl Task {
             Progress::Done(done) => {
                 for (then, result) in done {
                     self.durable(then, result);
-                    self.advance();
                 }
+                self.advance();
             }
             Progress::Failing(error) => {
                 tracing::warn!(session = %self.id(), %error, "failed to write to the store; trying again");
@@ -298,9 +308,12 @@ impl Task {
                     self.publish([Event::Failed { code: "STORE_UNAVAILABLE".to_owned(), message }]);
                 }
             }
-            Progress::Fenced(error) => {
+            Progress::Fenced { error, lost } => {
                 tracing::warn!(session = %self.id(), %error, "the session cannot be written any more; it is unloaded");
-                self.closing = Some(closing::Closing::fenced());
+                for then in lost {
+                    lose(then, &error);
+                }
+                self.fence(&error);
             }
         }
     }
@@ -313,11 +326,14 @@ impl Task {
             Then::OptionsUpdated { options, reply } => {
                 if result.is_ok() {
                     self.publish_recorded([Event::OptionsUpdated { options: options.clone() }]);
-                    self.tell_run(crate::run::RunCommand::Options(options.clone()));
+                    if self.run_is_ready {
+                        self.tell_run(crate::run::RunCommand::Options(options.clone()));
+                    }
                 }
                 drop(reply.send(result.map(|()| options).map_err(Error::from)));
             }
             Then::TurnEnded(events) => self.turn_ended(events),
+            Then::Saved(file) => self.saved(file, &result),
             Then::Synced(reply) => drop(reply.send(result.map_err(Error::from))),
         }
     }
@@ -326,9 +342,12 @@ impl Task {
     fn publish(&mut self, events: impl IntoIterator<Item = Event>) {
         let mut record = Vec::new();
         let mut public = Vec::new();
-        for event in events {
+        let mut events = events.into_iter().peekable();
+        while let Some(event) = events.next() {
             self.state.apply(&event);
-            if event.is_durable() {
+            // A block that is complete at once is recorded once.
+            let is_repeated = events.peek().is_some_and(|next| event.is_start_of(next));
+            if event.is_durable() && !is_repeated {
                 self.write_line(&event, &mut record);
             }
             if event.is_public() {
@@ -420,6 +439,19 @@ impl Task {
         const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
         let timeout = self.context.settings.idle_timeout.min(FAR);
         self.active_at + timeout
+    }
+}
+
+/// Tells whoever waits for a write that it cannot be done here. Those whose session another host has come again, and find it as it is now.
+fn lose(then: Then, error: &store::Error) {
+    let comes_again = matches!(error, store::Error::StaleEpoch(_) | store::Error::OffsetMismatch(_) | store::Error::NotFound(_));
+    let error = || Error::from(error.clone());
+    match then {
+        Then::Synced(reply) => drop(reply.send(Err(error()))),
+        Then::Accepted { reply, .. } | Then::Known { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
+        Then::OptionsUpdated { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
+        Then::Accepted { .. } | Then::Known { .. } | Then::OptionsUpdated { .. } => {}
+        Then::Repaired(_) | Then::TurnEnded(_) | Then::Saved(_) => {}
     }
 }
 

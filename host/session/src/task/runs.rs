@@ -10,6 +10,7 @@ use crate::event::{Event, SandboxState, SandboxStatus, TurnOutcome};
 use crate::id::ConversationId;
 use crate::metadata::{Metadata, Usage};
 use crate::ports::agent::Output;
+use crate::ports::store;
 use crate::record::{FileInfo, StreamName};
 use crate::recorder::Write;
 use crate::run::{End, Plan, Run, RunCommand, RunEvent, SeenContent, SeenFile};
@@ -32,6 +33,7 @@ impl Task {
             self.run_ended(End::Failed { code: "UNKNOWN_ARCHITECTURE", message });
             return;
         };
+        self.run_options.clone_from(&self.state.record.options);
         let metadata = self.state.metadata();
         self.run = Some(Run::start(Plan {
             store: Arc::clone(&self.context.store),
@@ -50,23 +52,23 @@ impl Task {
         }));
     }
 
-    /// Tells the run something, if there is one that listens.
-    pub(super) fn tell_run(&self, command: RunCommand) {
-        if let Some(run) = &self.run
-            && !run.tell(command)
-        {
-            tracing::warn!(session = %self.id(), "the agent's run takes no more commands");
-        }
+    /// Tells the run something; whether there is one that listens.
+    pub(super) fn tell_run(&self, command: RunCommand) -> bool {
+        self.run.as_ref().is_some_and(|run| run.tell(command).is_ok())
     }
 
     /// Has the run look for changed files, and then waits until everything is stored.
     pub(super) fn sync(&mut self, reply: Reply<()>) {
-        match &self.run {
-            Some(run) => {
-                // If the run has just ended, the reply is dropped with the command, and the asker comes again.
-                run.tell(RunCommand::Flush(reply));
-            }
-            None => self.flushed(reply),
+        if let Err(error) = self.can_write() {
+            drop(reply.send(Err(error)));
+            return;
+        }
+        let told = match &self.run {
+            Some(run) => run.tell(RunCommand::Flush(reply)),
+            None => Err(RunCommand::Flush(reply)),
+        };
+        if let Err(RunCommand::Flush(reply)) = told {
+            self.flushed(reply);
         }
     }
 
@@ -88,6 +90,9 @@ impl Task {
                     sandbox.status_message = None;
                     sandbox.last_health_check = Some(now);
                 });
+                if self.state.record.options != self.run_options {
+                    self.tell_run(RunCommand::Options(self.state.record.options.clone()));
+                }
                 self.advance();
             }
             Some(RunEvent::Outputs(outputs)) => self.outputs(outputs),
@@ -166,7 +171,8 @@ impl Task {
             SeenContent::Bytes { bytes, sha256 } => (bytes.len() as u64, Some(sha256), Some(bytes)),
             SeenContent::TooLarge { size } => (size, None, None),
         };
-        if known.as_ref().is_some_and(|known| known.sha256 == sha256 && known.size == size) {
+        // Of a file whose contents are not kept, nothing but a report shows that it has changed.
+        if known.as_ref().is_some_and(|known| known.sha256 == sha256 && sha256.is_some()) {
             return;
         }
         if known.is_none() && self.state.files().len() >= self.context.settings.files {
@@ -178,13 +184,23 @@ impl Task {
         let created_at = known.as_ref().map_or(now, |known| known.created_at);
         let file = FileInfo { path: path.clone(), size, sha256, created_at, modified_at: now };
         match &bytes {
-            Some(bytes) => self.recorder.push(Write::SaveFile { file: file.clone(), content: bytes.clone() }, None),
+            Some(bytes) => {
+                let then = Then::Saved(file.clone());
+                self.recorder.push(Write::SaveFile { file: file.clone(), content: bytes.clone() }, Some(then));
+            }
             None if known.as_ref().is_some_and(|known| known.sha256.is_some()) => self.recorder.push(Write::DeleteFile { path }, None),
             None => {}
         }
         let content: Option<Bytes> = bytes.filter(|bytes| bytes.len() <= self.context.settings.inline_file_bytes);
         let event = if known.is_some() { Event::FileModified { file, content } } else { Event::FileCreated { file, content } };
         self.publish([event]);
+    }
+
+    /// The store has the file, or will never take it: then the session knows it as one whose contents are not kept.
+    pub(super) fn saved(&mut self, file: FileInfo, result: &Result<(), store::Error>) {
+        if result.is_err() && self.state.files().get(&file.path) == Some(&file) {
+            self.publish([Event::FileModified { file: FileInfo { sha256: None, ..file }, content: None }]);
+        }
     }
 
     /// The run is over and its sandbox is gone.
@@ -201,9 +217,11 @@ impl Task {
             sandbox.restart_count += u32::from(failure.is_some());
         }
         let in_turn = self.turn.as_ref().is_some_and(|turn| !turn.is_ending);
+        let was_delivered = self.turn.as_ref().is_some_and(|turn| turn.is_delivered);
         if let Some((code, message)) = failure {
             tracing::warn!(session = %self.id(), code, message, "the agent's run failed");
-            let mut events = Vec::new();
+            // A driver closes what it opened; one that broke off could not.
+            let mut events = self.state.close_open_blocks();
             if in_turn {
                 let block = Block::Error(ErrorBlock {
                     id: self.context.environment.uuid().into(),
@@ -216,14 +234,12 @@ impl Task {
             events.push(Event::Failed { code: code.to_owned(), message });
             self.publish(events);
             self.end_turn(TurnOutcome::Failed);
-        } else {
+        } else if was_delivered || self.closing.is_some() {
             self.end_turn(TurnOutcome::Interrupted);
         }
         self.flush_transcripts();
+        // A message that came while the run was being ended gets a new one, as soon as everything of this one is stored.
+        self.recorder.push(Write::Barrier, Some(Then::Repaired(Vec::new())));
         self.publish_status();
-        // A message may have come while the run was being ended.
-        if self.turn.is_none() {
-            self.advance();
-        }
     }
 }

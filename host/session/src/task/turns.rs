@@ -1,5 +1,7 @@
 //! Messages and turns: one turn at a time, in the order in which the messages were accepted.
 
+use bytes::Bytes;
+
 use super::{Reply, Task, Then};
 use crate::block::{Block, UserMessage};
 use crate::event::{Event, TurnOutcome};
@@ -32,6 +34,11 @@ impl Task {
                 // Durable when everything that was written up to now is.
                 self.recorder.push(Write::Barrier, Some(Then::Known { id, reply }));
             }
+            return;
+        }
+        if self.state.block(&BlockId::from(id.clone())).is_some() {
+            // The message's block would take the place of another one.
+            drop(reply.send(Err(Error::MessageConflict(id))));
             return;
         }
         let waiting = self.state.queue().len() + self.accepting.len();
@@ -71,6 +78,9 @@ impl Task {
         if std::mem::replace(&mut self.repaired, true) {
             return;
         }
+        if self.is_torn {
+            self.recorder.push(Write::Append { stream: StreamName::Events, data: Bytes::from_static(b"\n") }, None);
+        }
         let events = self.state.repair(self.context.environment.as_ref());
         if events.is_empty() {
             return;
@@ -95,12 +105,17 @@ impl Task {
         if self.turn.is_none() && self.closing.is_none() {
             self.begin_turn();
         }
-        if self.run_is_ready
-            && let Some(turn) = self.turn.as_mut().filter(|turn| !turn.is_delivered && !turn.is_ending)
-        {
-            turn.is_delivered = true;
+        if let Some(turn) = self.turn.as_ref().filter(|turn| !turn.is_delivered && !turn.is_ending) {
             let message = turn.message.clone();
-            self.tell_run(RunCommand::Message(message));
+            if self.run_is_ready {
+                let is_delivered = self.tell_run(RunCommand::Message(message));
+                if let Some(turn) = &mut self.turn {
+                    turn.is_delivered = is_delivered;
+                }
+            } else if self.run.is_none() && self.recorder.is_idle() {
+                // A new sandbox is made from what is stored, so everything must be.
+                self.start_run();
+            }
         }
         self.publish_status();
     }
@@ -116,21 +131,18 @@ impl Task {
         let started = Event::TurnStarted { message_id: message.id.clone() };
         self.publish([started].into_iter().chain(Event::whole_block(ConversationId::main(), block)));
         self.turn = Some(Turn { message, is_delivered: false, is_ending: false });
-        if self.run.is_none() {
-            self.start_run();
-        }
     }
 
     /// Ends the running turn as soon as the agent can; whether there was one.
     pub(super) fn interrupt(&mut self) -> bool {
         let Some(turn) = self.turn.as_ref().filter(|turn| !turn.is_ending) else { return false };
         if turn.is_delivered {
-            self.tell_run(RunCommand::Interrupt);
+            self.tell_run(RunCommand::Interrupt)
         } else {
             // The agent never sees the message.
             self.end_turn(TurnOutcome::Interrupted);
+            true
         }
-        true
     }
 
     /// The agent is done with the turn: everything of it is written, and when it is durable the turn is over.
@@ -138,12 +150,17 @@ impl Task {
         let Some(turn) = self.turn.as_mut().filter(|turn| !turn.is_ending) else { return };
         turn.is_ending = true;
         let message_id = turn.message.id.clone();
+        let is_delivered = turn.is_delivered;
         self.touch();
         self.flush_transcripts();
-        let turns = self.state.metadata().turns.unwrap_or(0) + 1;
-        let metadata = Metadata { turns: Some(turns), ..Metadata::default() };
-        let events =
-            vec![Event::MetadataUpdated { conversation: ConversationId::main(), metadata }, Event::TurnEnded { message_id, outcome }];
+        let mut events = Vec::new();
+        // A turn that the agent never saw does not count: if it was the first, the session has not run yet.
+        if is_delivered {
+            let turns = self.state.metadata().turns.unwrap_or(0) + 1;
+            let metadata = Metadata { turns: Some(turns), ..Metadata::default() };
+            events.push(Event::MetadataUpdated { conversation: ConversationId::main(), metadata });
+        }
+        events.push(Event::TurnEnded { message_id, outcome });
         let now = self.context.environment.now();
         self.state.record.last_activity = now;
         self.recorder.push(Write::Update { changes: RecordChanges { last_activity: Some(now), ..RecordChanges::default() } }, None);
