@@ -64,6 +64,10 @@ async fn collect(request: Request, limit: usize) -> Result<Bytes, Problem> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // A list would be read as the fields in their order, which nobody means.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::new(Code::InvalidRequest, "the body must be a JSON object, not a list"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| invalid(&error))?;
     deserializer.end().map_err(|error| Problem::new(Code::InvalidRequest, format!("the body is not JSON: {error}")))?;

@@ -81,6 +81,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     tracing::info!(%address, "serving");
+    if config.auth.api_keys.is_empty() {
+        tracing::warn!(
+            "without auth.api_keys every program on this machine can use the API, and so can agents in local sandboxes, which share its network"
+        );
+    }
 
     let early = tokio::select! {
         () = stop.received() => None,

@@ -52,9 +52,9 @@ pub enum Command {
     Watch {
         /// The session's id.
         session: String,
-        /// Where the host listens.
-        #[arg(long, default_value = "http://127.0.0.1:7878")]
-        url: String,
+        /// Where the host is, if not where the configuration says that it listens.
+        #[arg(long)]
+        url: Option<String>,
         /// The environment variable that holds the API key, if the host wants one.
         #[arg(long, value_name = "NAME")]
         key_variable: Option<String>,

@@ -44,12 +44,19 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             if let Some(dir) = &loaded.config.profiles.dir {
                 config::profiles::load_dir(dir)?;
             }
+            for variable in &loaded.unknown_variables {
+                eprintln!("warning: the environment variable {variable} looks like a setting, but names none");
+            }
             println!("configuration is valid");
         }
-        Some(Command::Watch { session, url, key_variable }) => {
-            let key =
-                key_variable.map(|name| std::env::var(&name).with_context(|| format!("failed to read the key from {name}"))).transpose()?;
-            runtime()?.block_on(watch::watch(&url, &session, key.as_deref()))?;
+        Some(Command::Watch { ref session, ref url, ref key_variable }) => {
+            let url = match url {
+                Some(url) => url.clone(),
+                None => format!("http://{}", load(&arguments)?.config.listen),
+            };
+            let read = |name: &String| std::env::var(name).with_context(|| format!("failed to read the key from {name}"));
+            let key = key_variable.as_ref().map(read).transpose()?;
+            runtime()?.block_on(watch::watch(&url, session, key.as_deref()))?;
         }
         Some(Command::Import { ref transcript, ref session_id, ref profile, ref name }) => {
             let config = load(&arguments)?.config;

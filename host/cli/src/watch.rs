@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -18,7 +18,8 @@ pub async fn watch(url: &str, session: &str, key: Option<&str>) -> anyhow::Resul
         header.set_sensitive(true);
         request.headers_mut().insert("authorization", header);
     }
-    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.with_context(|| format!("failed to connect to {url}"))?;
+    let (mut socket, _) =
+        tokio_tungstenite::connect_async(request).await.map_err(|error| anyhow!("failed to connect to {url}: {error}"))?;
     let join = serde_json::json!({"type": "session:join", "id": "watch", "sessionId": session});
     socket.send(Message::text(join.to_string())).await.context("failed to join the session")?;
     let mut output = std::io::stdout();

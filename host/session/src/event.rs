@@ -1,7 +1,7 @@
 //! Everything that can happen to a session.
 //!
 //! An event is [durable](Event::is_durable) if it goes into the session's event record, from which a reload folds the state again,
-//! and [public](Event::is_public) if it gets a sequence number and is seen by clients. A delta is public only: the block that completes carries its text.
+//! and [public](Event::is_public) if it gets a sequence number and is seen by clients. A delta is public only: the block that completes carries its text, and what a running one has so far is recorded at each sync.
 
 use std::sync::Arc;
 
@@ -241,7 +241,9 @@ impl Event {
             | Self::MessageAccepted { .. }
             | Self::TurnStarted { .. }
             | Self::TurnEnded { .. } => true,
-            Self::BlockDelta { .. } | Self::BlockUpdated { .. } | Self::StatusChanged { .. } | Self::Failed { .. } => false,
+            // How long a tool has been running is of no interest later.
+            Self::BlockUpdated { update, .. } => update.input.is_some() || update.status.is_some() || update.description.is_some(),
+            Self::BlockDelta { .. } | Self::StatusChanged { .. } | Self::Failed { .. } => false,
         }
     }
 

@@ -236,6 +236,16 @@ impl State {
         self.running.as_ref()
     }
 
+    /// A block that began and is not complete, and where it is.
+    pub fn open_block(&self, id: &BlockId) -> Option<(ConversationId, Arc<Block>)> {
+        let place = self.places.get(id).filter(|_| self.open.contains(id))?;
+        let (conversation, blocks) = match place.conversation {
+            Some(number) => self.subagents.get(number).map(|(id, conversation)| (id.clone(), &conversation.blocks))?,
+            None => (ConversationId::main(), &self.main.blocks),
+        };
+        blocks.get(place.index).map(|block| (conversation, Arc::clone(block)))
+    }
+
     /// A block, wherever it is.
     pub fn block(&self, id: &BlockId) -> Option<&Block> {
         let place = self.places.get(id)?;

@@ -40,6 +40,7 @@ fn every_durable_event_and_every_block_is_in_the_golden_file() {
         "block-completed",
         "block-removed",
         "block-started",
+        "block-updated",
         "error",
         "file-created",
         "file-deleted",

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use agent_host_session::block::Block;
 use agent_host_session::event::{Event, SandboxStatus, TurnOutcome};
-use agent_host_session::id::{ConversationId, Epoch, MessageId, ProfileId, Sequence, SessionId};
-use agent_host_session::log::Ended;
+use agent_host_session::id::{Epoch, MessageId, ProfileId, Sequence, SessionId};
+use agent_host_session::log::{Ended, Published, Subscription};
 use agent_host_session::manager::{Create, Error, Manager, Settings, Subscribed};
 use agent_host_session::message::Content;
 use agent_host_session::ports::store::{self, Store as _};
 use agent_host_session::record::{Options, StreamName};
-use agent_host_session::state::{State, View};
+use agent_host_session::state::View;
 use fake_ports::World;
 
 const WAIT: Duration = Duration::from_secs(3600);
@@ -263,6 +263,17 @@ async fn the_transcript_is_stored_at_the_end_of_each_turn_and_given_back_to_the_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_running_block_has_so_far_is_stored_at_each_sync() {
+    let first = world().await;
+    say(&first.manager, "hang").await;
+    until(&first.manager, |view| texts(view).last().is_some_and(|text| text == "agent: waiting")).await;
+    first.manager.sync(&id()).await.unwrap();
+    // Read as after a kill.
+    let second = World::over(std::sync::Arc::clone(&first.store), settings());
+    assert_eq!(texts(&second.manager.get(&id()).await.unwrap()), ["user: hang", "agent: waiting"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn storing_costs_what_is_new_not_what_there_is() {
     let world = world().await;
     let mut lengths = Vec::new();
@@ -379,7 +390,8 @@ async fn what_a_killed_host_left_unfinished_is_closed_and_what_it_accepted_is_ru
     let store = std::sync::Arc::clone(&first.store);
     let second = World::over(store, settings());
     let view = idle_after(&second.manager, 1).await;
-    let expected = ["user: hang", "agent: ", "system: the host stopped before this turn had ended", "user: waiting", "agent: waiting"];
+    let expected =
+        ["user: hang", "agent: waiting", "system: the host stopped before this turn had ended", "user: waiting", "agent: waiting"];
     assert_eq!(texts(&view), expected);
 }
 
@@ -549,60 +561,50 @@ async fn a_turn_that_was_interrupted_says_so_in_the_record() {
 async fn a_client_that_watches_an_old_session_misses_nothing_across_a_restart() {
     let first = world().await;
     let Subscribed::Snapshot { view, subscription, .. } = first.manager.subscribe(&id(), None).await.unwrap() else { unreachable!() };
-    let mut folded = State::new(view.record.clone());
-    let mut last = follow(subscription, &mut folded).await;
-    first.manager.shutdown().await;
-    last = last.max(view.sequence);
+    let (seen, ()) = tokio::join!(follow(subscription), first.manager.shutdown());
+    let last = seen.last().map_or(view.sequence, |published| published.sequence);
+
     let second = World::over(std::sync::Arc::clone(&first.store), settings());
-    say(&second.manager, "after").await;
-    let subscription = match second.manager.subscribe(&id(), Some(last)).await.unwrap() {
-        Subscribed::Continued(subscription) => subscription,
-        Subscribed::Snapshot { view, subscription, .. } => {
-            folded = State::new(view.record.clone());
-            for block in &view.blocks {
-                let [started, completed] = Event::whole_block(ConversationId::main(), Block::clone(block));
-                folded.apply(&started);
-                folded.apply(&completed);
-            }
-            subscription
-        }
+    let message = say(&second.manager, "after").await;
+    let Subscribed::Continued(subscription) = second.manager.subscribe(&id(), Some(last)).await.unwrap() else {
+        panic!("nothing has happened to the session before, so that all can be told")
     };
-    let reader = tokio::spawn(async move {
-        follow(subscription, &mut folded).await;
-        folded
-    });
-    let view = idle_after(&second.manager, 1).await;
-    second.manager.unload(&id()).await.unwrap();
-    let folded = tokio::time::timeout(WAIT, reader).await.unwrap().unwrap();
-    assert_eq!(folded.view(view.sequence).blocks, view.blocks);
+    let leaves = async {
+        idle_after(&second.manager, 1).await;
+        second.manager.unload(&id()).await.unwrap();
+    };
+    let (seen, ()) = tokio::join!(follow(subscription), leaves);
+    let begins = |published: &Published| match &published.event {
+        Event::BlockStarted { block, .. } => block.id().as_str() == message.as_str(),
+        _ => false,
+    };
+    assert!(seen.iter().any(|published| begins(published)), "the client did not see the message's block begin");
+    assert_eq!(seen[0].sequence, last.next());
 }
 
-/// Folds all that comes until the session leaves memory or nothing comes for a second, and gives the last number.
-async fn follow(mut subscription: agent_host_session::log::Subscription, state: &mut State) -> Sequence {
-    while let Ok(Ok(events)) = tokio::time::timeout(Duration::from_secs(1), subscription.next()).await {
-        for published in events {
-            state.apply(&published.event);
-        }
+/// All that comes until the session leaves memory.
+async fn follow(mut subscription: Subscription) -> Vec<std::sync::Arc<Published>> {
+    let mut seen = Vec::new();
+    while let Ok(events) = subscription.next().await {
+        seen.extend(events);
     }
-    subscription.cursor()
+    seen
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_comes_while_an_idle_sandbox_is_ended_is_answered() {
     let world = world().await;
+    world.provider.linger(Duration::from_secs(2));
     let Subscribed::Snapshot { mut subscription, .. } = world.manager.subscribe(&id(), None).await.unwrap() else { unreachable!() };
     say(&world.manager, "one").await;
     idle_after(&world.manager, 1).await;
-    // Around the moment at which the sandbox is told to end, to the millisecond and beyond.
-    tokio::time::sleep(settings().idle_timeout - Duration::from_millis(3)).await;
-    let mut turns = 1;
-    for step in 0..8 {
-        say(&world.manager, &format!("step{step}")).await;
-        turns += 1;
-        let view = idle_after(&world.manager, turns).await;
-        assert_eq!(texts(&view).last().unwrap(), &format!("agent: step{step}"));
-        tokio::time::sleep(settings().idle_timeout - Duration::from_millis(3) + Duration::from_millis(step)).await;
-    }
+    // The sandbox has been told to end, and takes two seconds for it.
+    tokio::time::sleep(settings().idle_timeout + Duration::from_secs(1)).await;
+    assert_eq!(world.provider.alive(), 1);
+    say(&world.manager, "two").await;
+    let view = idle_after(&world.manager, 2).await;
+    assert_eq!(texts(&view), ["user: one", "agent: one", "user: two", "agent: two"]);
+    assert_eq!(world.provider.started(), 2);
     while let Ok(events) = tokio::time::timeout(Duration::from_millis(1), subscription.next()).await {
         let failed = events.unwrap().iter().any(|published| matches!(published.event, Event::Failed { .. }));
         assert!(!failed, "ending an idle sandbox is no failure");

@@ -187,8 +187,10 @@ fn binary() -> PathBuf {
     path
 }
 
-/// `target/debug`: a test's executable is in `target/debug/deps`.
+/// `target/debug`: a program's executable is in it, and that of a test in `target/debug/deps`.
 fn profile_directory() -> PathBuf {
     let executable = std::env::current_exe().expect("failed to find the test's own executable");
-    executable.ancestors().nth(2).map(Path::to_owned).expect("the test's executable is not in a target directory")
+    let directory = executable.parent().expect("the test's executable is not in a target directory");
+    let is_deps = directory.file_name().is_some_and(|name| name == "deps");
+    directory.ancestors().nth(usize::from(is_deps)).map(Path::to_owned).expect("the test's executable is not in a target directory")
 }

@@ -25,13 +25,13 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Reads until a frame fits, and gives how many were read.
+    /// Reads until a frame fits, and gives how many deltas came before it.
     pub(crate) async fn until(&mut self, wanted: impl Fn(&str) -> bool) -> anyhow::Result<usize> {
         let mut count = 0;
         let reading = async {
             loop {
                 let frame = self.next().await?;
-                count += 1;
+                count += usize::from(frame.starts_with(r#"{"event":"session:block:delta""#));
                 if wanted(&frame) {
                     return Ok(count);
                 }
@@ -40,12 +40,11 @@ impl Socket {
         tokio::time::timeout(DEADLINE, reading).await.context("a frame did not come in time")?
     }
 
-    /// Reads until the running turn has ended.
-    pub(crate) async fn turn_end(&mut self, message: &str) -> anyhow::Result<()> {
+    /// Reads until the turn of the message has ended, and gives how many deltas it had.
+    pub(crate) async fn turn_end(&mut self, message: &str) -> anyhow::Result<usize> {
         let running = format!("\"runningMessageId\":\"{message}\"");
         self.until(|frame| frame.contains("\"session:status\"") && frame.contains(&running)).await?;
-        self.until(|frame| frame.contains("\"session:status\"") && !frame.contains(&running)).await?;
-        Ok(())
+        self.until(|frame| frame.contains("\"session:status\"") && !frame.contains(&running)).await
     }
 
     async fn next(&mut self) -> anyhow::Result<Utf8Bytes> {

@@ -32,12 +32,12 @@ async fn session(host: &Host, id: &str) -> anyhow::Result<Socket> {
     Ok(socket)
 }
 
-async fn turn(host: &Host, id: &str, content: &str, socket: &mut Socket) -> anyhow::Result<Duration> {
+async fn turn(host: &Host, id: &str, content: &str, socket: &mut Socket) -> anyhow::Result<(Duration, usize)> {
     let message = uuid::Uuid::new_v4().to_string();
     let begin = Instant::now();
     host.client().message_with_id(id, &message, content).await.expect(202);
-    socket.turn_end(&message).await?;
-    Ok(begin.elapsed())
+    let deltas = socket.turn_end(&message).await?;
+    Ok((begin.elapsed(), deltas))
 }
 
 async fn first_delta(host: &Host, scale: Scale, report: &mut Report) -> anyhow::Result<()> {
@@ -63,7 +63,8 @@ async fn first_delta(host: &Host, scale: Scale, report: &mut Report) -> anyhow::
 
 async fn deltas(host: &Host, scale: Scale, report: &mut Report) -> anyhow::Result<()> {
     let mut socket = session(host, "deltas").await?;
-    let elapsed = turn(host, "deltas", &format!("deltas {}", scale.deltas), &mut socket).await?;
+    let (elapsed, deltas) = turn(host, "deltas", &format!("deltas {}", scale.deltas), &mut socket).await?;
+    anyhow::ensure!(deltas == scale.deltas, "{deltas} of {} deltas came", scale.deltas);
     report.add("deltas through the whole path, 1 session, 1 client", rate(scale.deltas, elapsed));
     Ok(())
 }
@@ -77,8 +78,10 @@ async fn deliveries(host: &Host, scale: Scale, report: &mut Report) -> anyhow::R
     let message = uuid::Uuid::new_v4().to_string();
     let begin = Instant::now();
     host.client().message_with_id("many", &message, format!("deltas {}", scale.deliveries)).await.expect(202);
-    try_join_all(sockets.iter_mut().chain([&mut first]).map(|socket| socket.turn_end(&message))).await?;
-    report.add(format!("deliveries, 1 session, {CLIENTS} clients"), rate(scale.deliveries * CLIENTS, begin.elapsed()));
+    let counts = try_join_all(sockets.iter_mut().chain([&mut first]).map(|socket| socket.turn_end(&message))).await?;
+    let elapsed = begin.elapsed();
+    anyhow::ensure!(counts.iter().all(|count| *count == scale.deliveries), "not every client got {} deltas: {counts:?}", scale.deliveries);
+    report.add(format!("deliveries, 1 session, {CLIENTS} clients"), rate(scale.deliveries * CLIENTS, elapsed));
     Ok(())
 }
 
@@ -91,7 +94,7 @@ async fn turns(host: &Host, scale: Scale, report: &mut Report) -> anyhow::Result
         }
         let mut samples = Vec::new();
         for _ in 0..scale.turns {
-            samples.push(turn(host, "turns", "hello", &mut socket).await?);
+            samples.push(turn(host, "turns", "hello", &mut socket).await?.0);
         }
         report.add(format!("a whole turn with {name}"), latencies(samples));
     }

@@ -67,7 +67,7 @@ pub(super) fn is_interruption(text: &str) -> bool {
 }
 
 /// How that is shown.
-pub(super) const INTERRUPTED: &str = "Interrupted by the user.";
+pub(super) const INTERRUPTED: &str = "The turn was interrupted.";
 
 /// How a compaction is shown.
 pub(super) const COMPACTED: &str = "The conversation was compacted.";

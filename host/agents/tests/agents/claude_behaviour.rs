@@ -342,7 +342,7 @@ fn an_interrupt_in_a_stream_keeps_what_was_said() {
         summary(&main_blocks(&outputs)),
         [
             "text: tick0 tick1 tick2 tick3 tick4 ",
-            "system: Interrupted by the user.",
+            "system: The turn was interrupted.",
             "text: Hello from the fake model. This text comes in several deltas.",
         ]
     );
@@ -355,7 +355,7 @@ fn an_interrupt_in_a_tool_ends_the_tool() {
     let lines = summary(&main_blocks(&outputs));
     assert_eq!(lines[1], "tool Bash Error");
     assert!(lines[2].starts_with("result error: The user doesn't want"), "{lines:?}");
-    assert_eq!(lines[3], "system: Interrupted by the user.");
+    assert_eq!(lines[3], "system: The turn was interrupted.");
 }
 
 #[test]

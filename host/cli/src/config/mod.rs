@@ -45,6 +45,9 @@ use setting::Section;
 /// The file that is read from the working directory if no other is named and it exists.
 pub const DEFAULT_FILE: &str = "agent-host.toml";
 
+/// Instances of components that the host has room for, less some for what comes beside the adapter.
+const MAX_POOL: usize = 100;
+
 /// What every environment variable of the host begins with.
 pub const VARIABLE_PREFIX: &str = "AGENT_HOST_";
 
@@ -120,6 +123,9 @@ fn check(config: &Config, layers: &Layers) -> Result<(), Error> {
         // The one to blame is the one that was given.
         let key = if layers.is_default("limits.message") { "limits.body" } else { "limits.message" };
         return Err(layers.refuse(key, "a body holds a message, so limits.message can be at most limits.body"));
+    }
+    if config.persistence.pool > MAX_POOL {
+        return Err(layers.refuse("persistence.pool", &format!("at most {MAX_POOL} instances are possible")));
     }
     Ok(())
 }

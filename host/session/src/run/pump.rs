@@ -264,7 +264,7 @@ impl Pump<'_> {
     /// Why the agent is now ended by force.
     fn give_up(&mut self) {
         self.forced = if self.stopping {
-            tracing::warn!(sandbox = self.sandbox.id(), "the agent did not end by itself and was killed");
+            tracing::info!(sandbox = self.sandbox.id(), "the agent had not ended by itself when its time was up, and was killed");
             None
         } else if !self.is_open {
             Some("the agent stopped to speak or listen without ending, and was ended")

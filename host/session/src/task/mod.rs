@@ -11,7 +11,7 @@ mod load;
 mod runs;
 mod turns;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, RecordLine, Runtime, SandboxState};
-use crate::id::{MessageId, Sequence, SessionId};
+use crate::id::{BlockId, MessageId, Sequence, SessionId};
 use crate::log::{EventLog, Subscription};
 use crate::manager::{Error, ListChange, Listed, Settings, Subscribed};
 use crate::message::{Content, Message};
@@ -122,6 +122,8 @@ struct Task {
     state: State,
     log: EventLog,
     recorder: Recorder<Then>,
+    /// Blocks whose text has grown since it was last recorded.
+    grown: HashSet<BlockId>,
     /// Transcript bytes that are not handed to the recorder yet.
     transcripts: BTreeMap<StreamName, BytesMut>,
     /// Transcripts that are stored or about to be.
@@ -162,6 +164,7 @@ pub(crate) fn spawn(
     let mut task = Task {
         log: EventLog::new(epoch, context.settings.log),
         recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths),
+        grown: HashSet::new(),
         transcripts: BTreeMap::new(),
         transcript_streams: transcripts,
         accepting: HashMap::new(),
@@ -229,7 +232,7 @@ impl Task {
                 },
                 progress = self.recorder.progress() => self.written(progress),
                 event = next_event(&mut self.run), if reads_agent => self.run_event(event),
-                _ = sync.tick() => self.flush_transcripts(),
+                _ = sync.tick() => self.flush(),
                 () = tokio::time::sleep_until(idle_at) => self.idle(),
                 () = closing::deadline(self.closing.as_ref()) => self.closing_deadline(),
                 () = context.shutdown.cancelled(), if !self.has_deadline() => self.shut_down(),
@@ -350,6 +353,11 @@ impl Task {
             if event.is_durable() && !is_repeated {
                 self.write_line(&event, &mut record);
             }
+            if let Event::BlockDelta { block_id, .. } = &event
+                && !self.grown.contains(block_id)
+            {
+                self.grown.insert(block_id.clone());
+            }
             if event.is_public() {
                 public.push(event);
             }
@@ -422,6 +430,18 @@ impl Task {
             return Err(error.into());
         }
         Ok(())
+    }
+
+    /// Hands everything to the recorder that it does not have yet: what was added to transcripts, and what the blocks that are not complete have so far.
+    fn flush(&mut self) {
+        self.flush_transcripts();
+        let grown = std::mem::take(&mut self.grown);
+        let open = grown.iter().filter_map(|id| self.state.open_block(id));
+        let events: Vec<Event> = open.map(|(conversation, block)| Event::BlockStarted { conversation, block }).collect();
+        if !events.is_empty() {
+            let data = self.record_lines(&events);
+            self.recorder.push(Write::Append { stream: StreamName::Events, data }, None);
+        }
     }
 
     fn flush_transcripts(&mut self) {

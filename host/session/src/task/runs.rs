@@ -73,7 +73,7 @@ impl Task {
     }
 
     fn flushed(&mut self, reply: Reply<()>) {
-        self.flush_transcripts();
+        self.flush();
         self.recorder.push(Write::Barrier, Some(Then::Synced(reply)));
     }
 

@@ -153,6 +153,8 @@ impl Task {
         let is_delivered = turn.is_delivered;
         self.touch();
         self.flush_transcripts();
+        // Every block of the turn is complete, and so recorded whole.
+        self.grown.clear();
         let mut events = Vec::new();
         // A turn that the agent never saw does not count: if it was the first, the session has not run yet.
         if is_delivered {

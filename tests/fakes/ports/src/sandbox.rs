@@ -10,8 +10,9 @@
 //! | anything else | says it back, word by word |
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::sandbox::{Command, Content, Control, Error, Exit, File, Layout, Process, Provider, Root, Sandbox, Spec};
@@ -27,6 +28,7 @@ use crate::lock;
 pub struct FakeProvider {
     fails: AtomicBool,
     hangs: AtomicBool,
+    linger_ms: AtomicU64,
     started: AtomicUsize,
     alive: Arc<AtomicUsize>,
 }
@@ -40,6 +42,11 @@ impl FakeProvider {
     /// From now on making a sandbox takes for ever.
     pub fn hang(&self, hang: bool) {
         self.hangs.store(hang, Ordering::SeqCst);
+    }
+
+    /// From now on a program takes so long to end after its input has ended.
+    pub fn linger(&self, time: Duration) {
+        self.linger_ms.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     /// How many sandboxes were ever made.
@@ -74,6 +81,7 @@ impl Provider for FakeProvider {
             layout: Layout { home: "/home/agent".to_owned(), workspace: "/workspace".to_owned() },
             disk: Arc::default(),
             alive: Arc::clone(&self.alive),
+            linger: Duration::from_millis(self.linger_ms.load(Ordering::SeqCst)),
             is_ended: AtomicBool::new(false),
             kill: watch::Sender::new(false),
         }))
@@ -94,6 +102,7 @@ struct FakeSandbox {
     layout: Layout,
     disk: Arc<Disk>,
     alive: Arc<AtomicUsize>,
+    linger: Duration,
     is_ended: AtomicBool,
     kill: watch::Sender<bool>,
 }
@@ -140,9 +149,15 @@ impl Sandbox for FakeSandbox {
         let (exit_sender, exit) = watch::channel(None);
         let disk = Arc::clone(&self.disk);
         let mut killed = self.kill.subscribe();
+        let linger = self.linger;
+        let lives = async move {
+            let code = program(disk, program_stdin, program_stdout).await;
+            tokio::time::sleep(linger).await;
+            code
+        };
         tokio::spawn(async move {
             let code = tokio::select! {
-                code = program(disk, program_stdin, program_stdout) => Exit { code: Some(code), signal: None },
+                code = lives => Exit { code: Some(code), signal: None },
                 _ = killed.wait_for(|killed| *killed) => Exit { code: None, signal: Some(9) },
             };
             exit_sender.send_replace(Some(code));
