@@ -33,7 +33,7 @@ fn an_import_shows_what_was_streamed() {
         for (conversation, blocks) in fold(&imported) {
             let streamed = live.remove(&conversation).unwrap();
             // What the user said to the main conversation is the session's to show. That a subagent was interrupted stands only in its transcript.
-            let only_stored = if conversation.is_main() { "user: " } else { "system: Interrupted" };
+            let only_stored = if conversation.is_main() { "user: " } else { "system: The turn was interrupted" };
             let is_shown = |line: &String| !line.starts_with(only_stored);
             let blocks: Vec<String> = summary(&blocks).into_iter().filter(is_shown).collect();
             let compare = if conversation.is_main() { compare_main } else { compare_subagents };
