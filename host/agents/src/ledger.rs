@@ -96,16 +96,7 @@ impl Ledger {
     /// Whatever is open will not go on: texts stay as they are, tools and subagents have failed.
     pub(crate) fn complete_all(&mut self, out: &mut Vec<Output>) {
         for Open { conversation, mut block } in self.open.drain(..) {
-            match &mut block {
-                Block::ToolUse(tool) => tool.status = ToolStatus::Error,
-                Block::Subagent(subagent) => subagent.status = ToolStatus::Error,
-                Block::UserMessage(_)
-                | Block::AssistantText(_)
-                | Block::ToolResult(_)
-                | Block::Thinking(_)
-                | Block::System(_)
-                | Block::Error(_) => {}
-            }
+            block.cut_off();
             out.push(Output::Event(Event::BlockCompleted { conversation, block: Arc::new(block) }));
         }
     }

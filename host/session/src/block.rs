@@ -206,6 +206,15 @@ impl Block {
         }
     }
 
+    /// It began and will not go on: a text stays as it is, a tool or a subagent has failed.
+    pub fn cut_off(&mut self) {
+        match self {
+            Self::ToolUse(block) => block.status = ToolStatus::Error,
+            Self::Subagent(block) => block.status = ToolStatus::Error,
+            Self::UserMessage(_) | Self::AssistantText(_) | Self::ToolResult(_) | Self::Thinking(_) | Self::System(_) | Self::Error(_) => {}
+        }
+    }
+
     /// About how many bytes of memory its contents hold.
     pub(crate) fn weight(&self) -> usize {
         match self {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::block::{Block, SystemSubtype, ToolStatus};
+use crate::block::{Block, SystemSubtype};
 use crate::event::{Event, Runtime, SubagentStatus, TurnOutcome};
 use crate::id::{BlockId, ConversationId, MessageId, Sequence};
 use crate::message::Message;
@@ -178,16 +178,7 @@ impl State {
             .filter(|(_, block)| self.open.contains(block.id()))
             .map(|(conversation, block)| {
                 let mut block = Block::clone(block);
-                match &mut block {
-                    Block::ToolUse(tool) => tool.status = ToolStatus::Error,
-                    Block::Subagent(subagent) => subagent.status = ToolStatus::Error,
-                    Block::UserMessage(_)
-                    | Block::AssistantText(_)
-                    | Block::ToolResult(_)
-                    | Block::Thinking(_)
-                    | Block::System(_)
-                    | Block::Error(_) => {}
-                }
+                block.cut_off();
                 Event::BlockCompleted { conversation, block: Arc::new(block) }
             })
             .collect()
@@ -320,7 +311,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::{AssistantText, ToolUse};
+    use crate::block::{AssistantText, ToolStatus, ToolUse};
     use crate::event::RecordLine;
     use crate::id::{Epoch, ProfileId, SessionId};
     use crate::message::Content;

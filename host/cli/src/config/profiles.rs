@@ -48,23 +48,8 @@ pub enum Error {
 /// # Errors
 /// None in fact: its id is valid.
 pub fn builtin() -> Result<Profile, InvalidId> {
-    Ok(Profile {
-        id: ProfileId::new("default")?,
-        name: "Default".into(),
-        description: Some("The agent as it comes: its own system prompt, all its tools.".into()),
-        system_prompt: None,
-        agent_md_file: None,
-        tools: None,
-        skills: Vec::new(),
-        subagents: Vec::new(),
-        commands: Vec::new(),
-        bundled_mcps: Vec::new(),
-        external_mcps: Vec::new(),
-        npm_dependencies: Vec::new(),
-        pip_dependencies: Vec::new(),
-        environment_variables: BTreeMap::new(),
-        default_workspace_files: Vec::new(),
-    })
+    let description = "The agent as it comes: its own system prompt, all its tools.";
+    Ok(Profile { description: Some(description.to_owned()), ..Profile::named(ProfileId::new("default")?, "Default") })
 }
 
 /// The profiles in the `.json` and `.toml` files of `dir`, in the order of the files' names. Other files, and hidden ones, are left alone.

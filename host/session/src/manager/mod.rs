@@ -5,10 +5,11 @@
 
 mod error;
 mod import;
+mod request;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -17,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::error::Error;
+pub use self::request::{Create, Created, ListChange, Listed, Listing, Subscribed};
+pub use self::settings::Settings;
 use crate::event::Runtime;
 use crate::id::{Epoch, MessageId, ProfileId, Sequence, SessionId};
-use crate::log::{self, Subscription};
 use crate::message::Content;
 use crate::path::RelativePath;
 use crate::ports::agent::Architecture;
@@ -28,134 +30,8 @@ use crate::ports::sandbox::Provider;
 use crate::ports::store::{self, Store};
 use crate::profile::{Profile, ProfileSummary};
 use crate::record::{Options, SessionRecord, StreamName};
-use crate::run;
 use crate::state::View;
 use crate::task::{self, Command, Context, Handle, Reply};
-
-/// How sessions behave, and their bounds.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// After this long without a turn, a message or a subscriber a session leaves memory, and its sandbox ends.
-    pub idle_timeout: Duration,
-    /// How often transcripts are stored in the middle of a turn. They always are at its end.
-    pub sync_interval: Duration,
-    /// How long running turns may go on when the host is about to end.
-    pub shutdown_grace: Duration,
-    /// How long a request waits for the store or for a session that is being unloaded.
-    pub request_timeout: Duration,
-    /// Messages of one session that may wait for their turn. More is a client that does not listen.
-    pub queue: usize,
-    /// The largest message in bytes. Images come in base64, and the model's API takes 5 MB of one.
-    pub message_bytes: usize,
-    /// The largest options in bytes: they are part of every listing.
-    pub options_bytes: usize,
-    /// Sessions in memory at once.
-    pub sessions: usize,
-    /// Files of one workspace that are kept. A workspace with more is a build directory that should be ignored.
-    pub files: usize,
-    /// The largest file whose contents are told to subscribers, in bytes.
-    pub inline_file_bytes: usize,
-    /// What a session keeps for clients that come back.
-    pub log: log::Limits,
-    /// Bounds of the agent and its sandbox.
-    pub run: run::Limits,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            idle_timeout: Duration::from_secs(15 * 60),
-            sync_interval: Duration::from_secs(30),
-            shutdown_grace: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(30),
-            queue: 100,
-            message_bytes: 8 * 1024 * 1024,
-            options_bytes: 64 * 1024,
-            sessions: 10_000,
-            files: 10_000,
-            inline_file_bytes: 64 * 1024,
-            log: log::Limits::default(),
-            run: run::Limits::default(),
-        }
-    }
-}
-
-impl Settings {
-    pub(crate) fn check_options(&self, options: &Options) -> Result<(), Error> {
-        let size = serde_json::to_vec(options).map_or(usize::MAX, |json| json.len());
-        let limit = self.options_bytes;
-        if size > limit { Err(Error::TooLarge { what: "the session's options", size, limit }) } else { Ok(()) }
-    }
-}
-
-/// A session to create.
-#[derive(Clone, Debug)]
-pub struct Create {
-    /// Its id, if the client chooses it.
-    pub id: Option<SessionId>,
-    /// Its agent profile.
-    pub profile: ProfileId,
-    /// Its architecture's name.
-    pub architecture: String,
-    /// A name for people.
-    pub name: Option<String>,
-    /// Its options.
-    pub options: Options,
-}
-
-/// A session that was created, now or before.
-#[derive(Clone, Debug)]
-pub struct Created {
-    /// Its row.
-    pub record: SessionRecord,
-    /// What it is doing.
-    pub runtime: Runtime,
-    /// Whether it did not exist before.
-    pub is_new: bool,
-}
-
-/// A session as a list shows it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listed {
-    /// Its row.
-    pub record: SessionRecord,
-    /// What it is doing.
-    pub runtime: Runtime,
-}
-
-/// A page of sessions, newest first.
-#[derive(Clone, Debug)]
-pub struct Listing {
-    /// The sessions.
-    pub sessions: Vec<Listed>,
-    /// Where the next page begins; `None` at the end.
-    pub next: Option<String>,
-}
-
-/// What changed in the list of sessions.
-#[derive(Clone, Debug)]
-pub enum ListChange {
-    /// A session was created, or does something else than before.
-    Updated(Arc<Listed>),
-    /// A session was deleted.
-    Deleted(SessionId),
-}
-
-/// A subscription, and what it continues.
-#[derive(Debug)]
-pub enum Subscribed {
-    /// Start from this picture; the subscription continues exactly after [`View::sequence`].
-    Snapshot {
-        /// The session as it is now.
-        view: Box<View>,
-        /// What follows.
-        subscription: Subscription,
-        /// Whether the client asked to continue where that is not possible any more.
-        resync: bool,
-    },
-    /// The subscription continues exactly after the number that the client named.
-    Continued(Subscription),
-}
 
 /// List changes that may wait for a slow listener, which is told when it misses one.
 const LIST_CHANGES: usize = 1024;

@@ -1,0 +1,63 @@
+//! How sessions behave, and their bounds.
+
+use std::time::Duration;
+
+use super::Error;
+use crate::record::Options;
+use crate::{log, run};
+
+/// How sessions behave, and their bounds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// After this long without a turn, a message or a subscriber a session leaves memory, and its sandbox ends.
+    pub idle_timeout: Duration,
+    /// How often transcripts are stored in the middle of a turn. They always are at its end.
+    pub sync_interval: Duration,
+    /// How long running turns may go on when the host is about to end.
+    pub shutdown_grace: Duration,
+    /// How long a request waits for the store or for a session that is being unloaded.
+    pub request_timeout: Duration,
+    /// Messages of one session that may wait for their turn. More is a client that does not listen.
+    pub queue: usize,
+    /// The largest message in bytes. Images come in base64, and the model's API takes 5 MB of one.
+    pub message_bytes: usize,
+    /// The largest options in bytes: they are part of every listing.
+    pub options_bytes: usize,
+    /// Sessions in memory at once.
+    pub sessions: usize,
+    /// Files of one workspace that are kept. A workspace with more is a build directory that should be ignored.
+    pub files: usize,
+    /// The largest file whose contents are told to subscribers, in bytes.
+    pub inline_file_bytes: usize,
+    /// What a session keeps for clients that come back.
+    pub log: log::Limits,
+    /// Bounds of the agent and its sandbox.
+    pub run: run::Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(15 * 60),
+            sync_interval: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            queue: 100,
+            message_bytes: 8 * 1024 * 1024,
+            options_bytes: 64 * 1024,
+            sessions: 10_000,
+            files: 10_000,
+            inline_file_bytes: 64 * 1024,
+            log: log::Limits::default(),
+            run: run::Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn check_options(&self, options: &Options) -> Result<(), Error> {
+        let size = serde_json::to_vec(options).map_or(usize::MAX, |json| json.len());
+        let limit = self.options_bytes;
+        if size > limit { Err(Error::TooLarge { what: "the session's options", size, limit }) } else { Ok(()) }
+    }
+}
