@@ -1,6 +1,6 @@
 //! Agent profiles: what an agent is. `wit/0.1/persistence/profile.schema.json` is this as a JSON Schema.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -245,15 +245,114 @@ impl Profile {
         }
     }
 
+    /// Checks what the types cannot say: that no two things have the same name or place, and that the environment can be given to a process.
+    ///
+    /// # Errors
+    /// Names the field and the value that is wrong.
+    pub fn check(&self) -> Result<(), InvalidProfile> {
+        unique("skills", self.skills.iter().map(|skill| skill.name.as_str()))?;
+        for skill in &self.skills {
+            let field = format!("skills.{}.supportingFiles", skill.name);
+            places(&field, skill.supporting_files.iter().map(|file| file.relative_path.as_str()))?;
+        }
+        unique("subagents", self.subagents.iter().map(|subagent| subagent.name.as_str()))?;
+        unique("commands", self.commands.iter().map(|command| command.name.as_str()))?;
+        let bundled = self.bundled_mcps.iter().map(|server| server.name.as_str());
+        let external = self.external_mcps.iter().map(|server| server.name.as_str());
+        unique("bundledMCPs and externalMCPs", bundled.chain(external))?;
+        environment("environmentVariables", &self.environment_variables)?;
+        for server in &self.external_mcps {
+            environment(&format!("externalMCPs.{}.env", server.name), &server.env)?;
+        }
+        places("defaultWorkspaceFiles", self.default_workspace_files.iter().map(|file| file.path.as_str()))
+    }
+
     /// The part that a list shows.
     pub fn summary(&self) -> ProfileSummary {
         ProfileSummary { id: self.id.clone(), name: self.name.clone(), description: self.description.clone() }
     }
 }
 
+/// What is wrong with a profile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct InvalidProfile {
+    /// Where.
+    pub field: String,
+    /// Why.
+    pub reason: String,
+}
+
+fn invalid(field: &str, reason: String) -> InvalidProfile {
+    InvalidProfile { field: field.to_owned(), reason }
+}
+
+fn unique<'a>(field: &str, names: impl Iterator<Item = &'a str>) -> Result<(), InvalidProfile> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(invalid(field, format!("the name {name:?} is there twice")));
+        }
+    }
+    Ok(())
+}
+
+/// No two files have the same path, and none is in the place of another one's directory.
+fn places<'a>(field: &str, paths: impl Iterator<Item = &'a str> + Clone) -> Result<(), InvalidProfile> {
+    unique(field, paths.clone())?;
+    let files: BTreeSet<&str> = paths.clone().collect();
+    for path in paths {
+        let mut parents = path.match_indices('/').filter_map(|(end, _)| path.get(..end));
+        if let Some(parent) = parents.find(|parent| files.contains(parent)) {
+            return Err(invalid(field, format!("{parent:?} is a file, so {path:?} cannot be below it")));
+        }
+    }
+    Ok(())
+}
+
+/// Variables that a process can be given: the system takes no others.
+fn environment(field: &str, variables: &BTreeMap<String, String>) -> Result<(), InvalidProfile> {
+    for (name, value) in variables {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(invalid(field, format!("{name:?} cannot be the name of a variable")));
+        }
+        if value.contains('\0') {
+            return Err(invalid(field, format!("the value of {name:?} contains a NUL")));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_laid_down_or_started_is_refused() {
+        let check = |fields: serde_json::Value| {
+            let mut profile = serde_json::json!({"id": "p", "name": "P"});
+            profile.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            serde_json::from_value::<Profile>(profile).unwrap().check().map_err(|error| error.to_string())
+        };
+        let skill = serde_json::json!({"name": "pdf", "description": "", "skillMd": ""});
+        let mcp = serde_json::json!({"name": "db", "command": "x", "env": {"A=B": ""}});
+        let file = |path: &str| serde_json::json!({"path": path, "content": ""});
+        assert_eq!(check(serde_json::json!({"skills": [skill], "environmentVariables": {"A": "b"}})), Ok(()));
+        assert_eq!(check(serde_json::json!({"defaultWorkspaceFiles": [file("a/b"), file("a.b"), file("a/c")]})), Ok(()));
+        for (fields, wrong) in [
+            (serde_json::json!({"skills": [skill, skill]}), "skills: the name \"pdf\" is there twice"),
+            (serde_json::json!({"environmentVariables": {"": "x"}}), "environmentVariables: \"\" cannot be the name of a variable"),
+            (serde_json::json!({"environmentVariables": {"A": "\0"}}), "environmentVariables: the value of \"A\" contains a NUL"),
+            (serde_json::json!({"externalMCPs": [mcp]}), "externalMCPs.db.env: \"A=B\" cannot be the name of a variable"),
+            (serde_json::json!({"defaultWorkspaceFiles": [file("a"), file("a")]}), "defaultWorkspaceFiles: the name \"a\" is there twice"),
+            (
+                serde_json::json!({"defaultWorkspaceFiles": [file("a/b/c"), file("a/b")]}),
+                "defaultWorkspaceFiles: \"a/b\" is a file, so \"a/b/c\" cannot be below it",
+            ),
+        ] {
+            assert_eq!(check(fields), Err(wrong.to_owned()));
+        }
+    }
 
     #[test]
     fn names_and_paths_cannot_leave_their_directory() {

@@ -34,7 +34,7 @@ mod stream;
 
 use std::time::Duration;
 
-pub use agent_host_test_programs::{claude, require};
+pub use agent_host_test_programs::{claude, older_claude, require};
 pub use client::{Answer, Client};
 pub use fake_model_api::{ModelApi, Scenarios};
 pub use fold::{Blocks, Fold};

@@ -1,5 +1,7 @@
 //! A host with a session that has a stream, as most tests begin.
 
+use std::path::Path;
+
 use fake_model_api::{ModelApi, Scenarios};
 use serde_json::Value;
 
@@ -35,9 +37,19 @@ impl Scene {
     /// The same with more configuration.
     pub async fn claude_with(configure: impl FnOnce(Setup) -> Setup) -> Option<Self> {
         let program = crate::claude()?;
+        Some(Self::claude_at(&program, configure).await)
+    }
+
+    /// With the `claude` that many machines still have; `None` if it cannot be had.
+    pub async fn older_claude() -> Option<Self> {
+        let program = crate::older_claude()?;
+        Some(Self::claude_at(&program, |setup| setup).await)
+    }
+
+    async fn claude_at(program: &Path, configure: impl FnOnce(Setup) -> Setup) -> Self {
         let api = ModelApi::start(Scenarios).expect("failed to start the model API");
-        let host = configure(Setup::new().with_claude(&program, &api)).start().await;
-        Some(Self::of(host, "claude-agent-sdk", Some(api)).await)
+        let host = configure(Setup::new().with_claude(program, &api)).start().await;
+        Self::of(host, "claude-agent-sdk", Some(api)).await
     }
 
     /// On a host that runs already.

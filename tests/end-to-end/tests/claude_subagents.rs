@@ -27,6 +27,14 @@ async fn a_subagent_is_discovered_works_in_its_own_conversation_and_completes() 
 }
 
 #[tokio::test]
+async fn what_a_subagent_says_is_in_its_conversation() {
+    let Some(mut scene) = Scene::claude().await else { return };
+    let blocks = scene.turn("subagent text words from below").await;
+    let below = blocks.of(blocks.subagents()[0]);
+    assert!(below.iter().any(|block| block["type"] == "assistant_text" && block["content"] == "words from below"), "{below:?}");
+}
+
+#[tokio::test]
 async fn two_subagents_at_once_do_not_mix() {
     let Some(mut scene) = Scene::claude().await else { return };
     let blocks = scene.turn("two-subagents").await;

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// The version that the facts in the documentation, the fixtures and the tests are about.
 pub(crate) const VERSION: &str = "2.1.330";
 
+/// What npm installs where Node is older than 22, as of November 2026.
+pub(crate) const OLDER_VERSION: &str = "2.1.197";
+
 /// For so long a failed installation is not tried again, so that a suite on a machine without a network does not wait for it in each test.
 const RETRY_AFTER: Duration = Duration::from_secs(10 * 60);
 
@@ -29,39 +32,49 @@ pub(crate) enum Error {
     NoProgram(PathBuf),
 }
 
-pub(crate) fn find() -> Result<PathBuf, Error> {
-    if let Some(path) = variable("AGENT_HOST_TEST_CLAUDE") {
+pub(crate) fn find(version: &str) -> Result<PathBuf, Error> {
+    if version == VERSION
+        && let Some(path) = variable("AGENT_HOST_TEST_CLAUDE")
+    {
         return if path.is_file() { Ok(path) } else { Err(Error::NotAFile(path)) };
     }
     let cache = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache"))).ok_or(Error::NoCache)?;
-    find_in(&cache.join("agent-host"), which::which("npm"))
+    find_in(&cache.join("agent-host"), version, which::which("npm"))
 }
 
 fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn find_in(cache: &Path, npm: Result<PathBuf, which::Error>) -> Result<PathBuf, Error> {
-    let directory = cache.join(format!("claude-code-{VERSION}"));
+fn find_in(cache: &Path, version: &str, npm: Result<PathBuf, which::Error>) -> Result<PathBuf, Error> {
+    let directory = cache.join(format!("claude-code-{version}"));
     if let Ok(program) = program_in(&directory) {
         return Ok(program);
     }
     let npm = npm.map_err(Error::NoNpm)?;
     fs::create_dir_all(cache).map_err(|source| Error::Io { action: "create", path: cache.to_owned(), source })?;
     // Tests run as processes at the same time: one installs, the others wait for it. Closing the file unlocks it.
-    let _lock = lock(&directory.with_extension("lock"))?;
+    let _lock = lock(&beside(&directory, "lock"))?;
     program_in(&directory).or_else(|_| {
-        let failed = directory.with_extension("failed");
+        let failed = beside(&directory, "failed");
         if let Some(reason) = recent_failure(&failed) {
             return Err(Error::Npm(reason));
         }
-        let installed = install(&npm, &directory).and_then(|()| program_in(&directory));
+        let installed = install(&npm, version, &directory).and_then(|()| program_in(&directory));
         if let Err(error) = &installed {
             // Only spares the next test the wait: without it the installation is tried again.
             let _ = fs::write(&failed, error.to_string());
         }
         installed
     })
+}
+
+/// `claude-code-2.1.330.lock`: a version's last number is no extension that may be replaced.
+fn beside(directory: &Path, kind: &str) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(".");
+    name.push(kind);
+    name.into()
 }
 
 fn lock(path: &Path) -> Result<File, Error> {
@@ -81,8 +94,8 @@ fn recent_failure(path: &Path) -> Option<String> {
 }
 
 /// Installs into a directory beside the final one and renames it, so that an installation that is broken off is never taken for a whole one.
-fn install(npm: &Path, directory: &Path) -> Result<(), Error> {
-    let partial = directory.with_extension("partial");
+fn install(npm: &Path, version: &str, directory: &Path) -> Result<(), Error> {
+    let partial = beside(directory, "partial");
     let fresh = |path: &Path| match fs::remove_dir_all(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::Io { action: "remove", path: path.to_owned(), source }),
         _ => Ok(()),
@@ -92,7 +105,7 @@ fn install(npm: &Path, directory: &Path) -> Result<(), Error> {
     let output = Command::new(npm)
         .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--prefix"])
         .arg(&partial)
-        .arg(format!("@anthropic-ai/claude-code@{VERSION}"))
+        .arg(format!("@anthropic-ai/claude-code@{version}"))
         .current_dir(&partial)
         .stdin(Stdio::null())
         .output()
@@ -152,7 +165,7 @@ mod tests {
         let npm = npm(directory.path(), LAYS_DOWN);
         let cache = directory.path().join("cache");
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| find_in(&cache, Ok(npm.clone())))).collect();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| find_in(&cache, VERSION, Ok(npm.clone())))).collect();
             for thread in threads {
                 assert!(thread.join().unwrap().unwrap().is_file());
             }
@@ -165,7 +178,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let failing = npm(directory.path(), &format!("{LAYS_DOWN}\necho 'npm error network is down' >&2; exit 1"));
         let cache = directory.path().join("cache");
-        let error = find_in(&cache, Ok(failing)).unwrap_err();
+        let error = find_in(&cache, VERSION, Ok(failing)).unwrap_err();
         assert!(error.to_string().contains("npm error network is down"), "{error}");
         assert!(program_in(&cache.join(format!("claude-code-{VERSION}"))).is_err());
     }
@@ -173,7 +186,7 @@ mod tests {
     #[test]
     fn without_npm_the_error_says_how_to_do_without() {
         let directory = tempfile::tempdir().unwrap();
-        let error = find_in(directory.path(), Err(which::Error::CannotFindBinaryPath)).unwrap_err();
+        let error = find_in(directory.path(), VERSION, Err(which::Error::CannotFindBinaryPath)).unwrap_err();
         assert!(error.to_string().contains("AGENT_HOST_TEST_CLAUDE"), "{error}");
     }
 }

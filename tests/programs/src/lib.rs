@@ -25,9 +25,21 @@ pub const CLAUDE_VERSION: &str = claude::VERSION;
 /// # Panics
 /// If it cannot be had and `CI` is set.
 pub fn claude() -> Option<PathBuf> {
-    match claude::find() {
+    version(CLAUDE_VERSION)
+}
+
+/// An older `claude`, which many machines have.
+///
+/// # Panics
+/// If it cannot be had and `CI` is set.
+pub fn older_claude() -> Option<PathBuf> {
+    version(claude::OLDER_VERSION)
+}
+
+fn version(version: &str) -> Option<PathBuf> {
+    match claude::find(version) {
         Ok(path) => Some(path),
-        Err(error) => missing(&format!("claude {CLAUDE_VERSION} is needed: {error}")),
+        Err(error) => missing(&format!("claude {version} is needed: {error}")),
     }
 }
 

@@ -13,7 +13,12 @@ use super::wire::ControlRequest;
 #[serde(tag = "subtype", rename_all = "snake_case")]
 pub(super) enum Request<'a> {
     /// Answered before any message: tells that the command is ready.
-    Initialize,
+    Initialize {
+        /// Whether subagents tell what they say and think, not only their tools. The flag of the command line for it is not known to 2.1.197, which is what npm
+        /// installs beside a Node older than 22; this is.
+        #[serde(rename = "forwardSubagentText")]
+        forward_subagent_text: bool,
+    },
     /// Ends the running turn.
     Interrupt,
     /// `None` for the default.

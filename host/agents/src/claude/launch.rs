@@ -13,7 +13,7 @@ use super::options::SessionOptions;
 use super::{profile, transcript};
 
 /// What the command is always told. The facts behind each are in the documentation of the lines that it prints.
-const ARGS: [&str; 13] = [
+const ARGS: [&str; 12] = [
     "-p",
     "--input-format",
     "stream-json",
@@ -23,8 +23,6 @@ const ARGS: [&str; 13] = [
     "--verbose",
     // Deltas.
     "--include-partial-messages",
-    // What a subagent says and thinks, not only its tools.
-    "--forward-subagent-text",
     // Tells when a message is taken up.
     "--replay-user-messages",
     // The transcript on standard output, so that the sandbox's disk need not be read.

@@ -83,7 +83,7 @@ fn options_become_arguments() {
         assert_eq!(argument(&launch, name), Some(value), "{name}");
     }
     assert_eq!(argument(&launch, "--permission-mode"), Some("bypassPermissions"));
-    for flag in ["-p", "--verbose", "--include-partial-messages", "--forward-subagent-text", "--session-mirror", "--strict-mcp-config"] {
+    for flag in ["-p", "--verbose", "--include-partial-messages", "--session-mirror", "--strict-mcp-config"] {
         assert!(launch.command.args.iter().any(|arg| arg == flag), "{flag} is missing");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agent_host_session::id::{InvalidId, ProfileId};
-use agent_host_session::profile::Profile;
+use agent_host_session::profile::{InvalidProfile, Profile};
 
 /// Why the profiles of a directory cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,12 @@ fn load_file(file: &Path) -> Result<Option<Profile>, Error> {
         _ => return Ok(None),
     };
     let text = std::fs::read_to_string(file).map_err(|reason| Error::Read { path: file.to_owned(), reason })?;
-    parse(&text).map(Some).map_err(|Problem { line, column, at, reason }| Error::Invalid {
+    // What only the whole profile tells has no line of its own.
+    let checked = |profile: Profile| match profile.check() {
+        Ok(()) => Ok(profile),
+        Err(InvalidProfile { field, reason }) => Err(Problem { line: 1, column: 1, at: format!("{field}: "), reason }),
+    };
+    parse(&text).and_then(checked).map(Some).map_err(|Problem { line, column, at, reason }| Error::Invalid {
         path: file.to_owned(),
         line,
         column,

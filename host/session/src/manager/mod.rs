@@ -319,8 +319,9 @@ impl Manager {
     /// Adds or replaces a profile. Sandboxes that run already keep the old one.
     ///
     /// # Errors
-    /// Those of the store.
+    /// If no sandbox could be made from it, or the store fails.
     pub async fn save_profile(&self, profile: &Profile) -> Result<(), Error> {
+        profile.check().map_err(|error| Error::Invalid(error.to_string()))?;
         Ok(self.context.store.save_profile(profile).await?)
     }
 

@@ -7,6 +7,7 @@
 //! the end of a turn are written first and applied when the store has them. The first write takes the session's next epoch; nothing is published before it.
 
 mod closing;
+mod handle;
 mod load;
 mod runs;
 mod turns;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -35,10 +36,8 @@ use crate::recorder::{Progress, Recorder, Write};
 use crate::run::{Run, RunEvent};
 use crate::state::{State, View};
 
+pub(crate) use handle::{Command, Handle, Reply, Unloading};
 pub(crate) use load::{Loaded, load};
-
-/// Where the answer to a command goes.
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// Requests that may wait for a session's task. The task never waits itself, so that they only do in a burst.
 const COMMANDS: usize = 64;
@@ -59,50 +58,6 @@ pub(crate) struct Context {
     pub(crate) changes: broadcast::Sender<ListChange>,
     /// Cancelled when the host is about to end.
     pub(crate) shutdown: CancellationToken,
-}
-
-/// What others ask a session for.
-pub(crate) enum Command {
-    Message { id: MessageId, content: Content, reply: Reply<MessageId> },
-    Interrupt { reply: Reply<bool> },
-    UpdateOptions { patch: Options, reply: Reply<Options> },
-    Sync { reply: Reply<()> },
-    View { reply: Reply<View> },
-    Subscribe { since: Option<Sequence>, reply: Reply<Subscribed> },
-    Unload { reply: Reply<()> },
-    Delete { reply: Reply<()> },
-}
-
-/// Speaks to a session's task. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Handle {
-    commands: mpsc::Sender<Command>,
-    listed: watch::Receiver<Arc<Listed>>,
-    /// Cancelled when the task has ended and its session can be loaded anew.
-    ended: CancellationToken,
-}
-
-/// The session is being unloaded: it can be loaded anew when the handle's [`Handle::ended`] returns.
-#[derive(Debug)]
-pub(crate) struct Unloading;
-
-impl Handle {
-    /// Asks the session and waits for its answer.
-    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<Result<T, Error>, Unloading> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| Unloading)?;
-        answer.await.map_err(|_| Unloading)
-    }
-
-    /// The session as a list shows it.
-    pub(crate) fn listed(&self) -> Arc<Listed> {
-        Arc::clone(&self.listed.borrow())
-    }
-
-    /// Waits until the session has left memory.
-    pub(crate) async fn ended(&self) {
-        self.ended.cancelled().await;
-    }
 }
 
 /// What is done when a write is durable.

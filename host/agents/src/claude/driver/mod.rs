@@ -309,7 +309,7 @@ impl Driver for ClaudeDriver {
     fn start(&mut self, out: &mut Vec<Output>) {
         self.session.start(out);
         self.tell_session(out);
-        out.push(Output::Stdin(control::request(INITIALIZE, &Request::Initialize)));
+        out.push(Output::Stdin(control::request(INITIALIZE, &Request::Initialize { forward_subagent_text: true })));
     }
 
     fn message(&mut self, message: &Message, out: &mut Vec<Output>) {

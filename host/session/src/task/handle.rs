@@ -1,0 +1,59 @@
+//! How others speak to a session's task.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::id::{MessageId, Sequence};
+use crate::manager::{Error, Listed, Subscribed};
+use crate::message::Content;
+use crate::record::Options;
+use crate::state::View;
+
+/// Where the answer to a command goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What others ask a session for.
+pub(crate) enum Command {
+    Message { id: MessageId, content: Content, reply: Reply<MessageId> },
+    Interrupt { reply: Reply<bool> },
+    UpdateOptions { patch: Options, reply: Reply<Options> },
+    Sync { reply: Reply<()> },
+    View { reply: Reply<View> },
+    Subscribe { since: Option<Sequence>, reply: Reply<Subscribed> },
+    Unload { reply: Reply<()> },
+    Delete { reply: Reply<()> },
+}
+
+/// Speaks to a session's task. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) listed: watch::Receiver<Arc<Listed>>,
+    /// Cancelled when the task has ended and its session can be loaded anew.
+    pub(super) ended: CancellationToken,
+}
+
+/// The session is being unloaded: it can be loaded anew when the handle's [`Handle::ended`] returns.
+#[derive(Debug)]
+pub(crate) struct Unloading;
+
+impl Handle {
+    /// Asks the session and waits for its answer.
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<Result<T, Error>, Unloading> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Unloading)?;
+        answer.await.map_err(|_| Unloading)
+    }
+
+    /// The session as a list shows it.
+    pub(crate) fn listed(&self) -> Arc<Listed> {
+        Arc::clone(&self.listed.borrow())
+    }
+
+    /// Waits until the session has left memory.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+}
