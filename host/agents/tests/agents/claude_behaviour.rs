@@ -71,7 +71,7 @@ fn it_is_ready_when_the_initialize_request_is_answered() {
     let mut out = Vec::new();
     driver.start(&mut out);
     let request = written(&out).remove(0);
-    assert_eq!(request["request"], json!({"subtype": "initialize"}));
+    assert_eq!(request["request"], json!({"subtype": "initialize", "forwardSubagentText": true}));
     assert!(!out.contains(&Output::Ready));
     let answer =
         json!({"type": "control_response", "response": {"subtype": "success", "request_id": request["request_id"], "response": {}}});
