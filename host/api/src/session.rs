@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agent_host_session::event::{Runtime, SubagentStatus};
+use agent_host_session::frame::File;
 use agent_host_session::id::{ConversationId, ProfileId, SessionId};
 use agent_host_session::manager::{self, Manager};
 use agent_host_session::metadata::Metadata;
@@ -11,7 +12,7 @@ use agent_host_session::state::View;
 use agent_host_session::time::Timestamp;
 use serde::Serialize;
 
-use crate::wire::{File, json};
+use crate::wire::json;
 
 /// A piece is sent when it has this many bytes: large enough that the network's costs per piece vanish, small enough to be made in a fraction of a millisecond.
 pub(crate) const PIECE_BYTES: usize = 64 * 1024;

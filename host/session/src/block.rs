@@ -187,6 +187,8 @@ pub enum SystemSubtype {
     Status,
     /// What a hook of the agent said.
     HookResponse,
+    /// What one of the host's hooks has to say; `metadata.hook` names it.
+    Hook,
     /// About the agent's login.
     AuthStatus,
 }

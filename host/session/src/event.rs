@@ -130,6 +130,13 @@ pub enum Event {
         /// What it does now.
         runtime: Runtime,
     },
+    /// A hook tells something of its own.
+    Emitted {
+        /// `hook:`, the hook's name, `:`, and what the hook calls it.
+        name: String,
+        /// Whatever the hook has to say.
+        data: Value,
+    },
     /// Something failed that no block tells of.
     Failed {
         /// For programs: `SANDBOX_FAILED`, `STORE_UNAVAILABLE`, …
@@ -225,6 +232,29 @@ impl Event {
         }
     }
 
+    /// The name under which clients and hooks know it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::BlockStarted { .. } => "session:block:start",
+            Self::BlockDelta { .. } => "session:block:delta",
+            Self::BlockUpdated { .. } => "session:block:update",
+            Self::BlockCompleted { .. } => "session:block:complete",
+            Self::BlockRemoved { .. } => "session:block:removed",
+            Self::SubagentDiscovered { .. } => "session:subagent:discovered",
+            Self::SubagentCompleted { .. } => "session:subagent:completed",
+            Self::MetadataUpdated { .. } => "session:metadata:update",
+            Self::OptionsUpdated { .. } => "session:options:update",
+            Self::FileCreated { .. } => "session:file:created",
+            Self::FileModified { .. } => "session:file:modified",
+            Self::FileDeleted { .. } => "session:file:deleted",
+            Self::StatusChanged { .. } => "session:status",
+            Self::Emitted { name, .. } => name,
+            Self::Failed { .. } => "error",
+            // Never published: the `session:status` after it tells clients what they need to know.
+            Self::MessageAccepted { .. } | Self::TurnStarted { .. } | Self::TurnEnded { .. } => "session:note",
+        }
+    }
+
     /// Whether it goes into the event record.
     pub fn is_durable(&self) -> bool {
         match self {
@@ -243,7 +273,7 @@ impl Event {
             | Self::TurnEnded { .. } => true,
             // How long a tool has been running is of no interest later.
             Self::BlockUpdated { update, .. } => update.input.is_some() || update.status.is_some() || update.description.is_some(),
-            Self::BlockDelta { .. } | Self::StatusChanged { .. } | Self::Failed { .. } => false,
+            Self::BlockDelta { .. } | Self::StatusChanged { .. } | Self::Emitted { .. } | Self::Failed { .. } => false,
         }
     }
 
@@ -259,11 +289,12 @@ impl Event {
                 Self::OptionsUpdated { options } => options.iter().map(|(key, value)| key.len() + json_weight(value)).sum(),
                 Self::FileCreated { content, .. } | Self::FileModified { content, .. } => content.as_ref().map_or(0, Bytes::len),
                 Self::MessageAccepted { message } => message.content.weight(),
+                Self::Emitted { name, data } => name.len() + json_weight(data),
                 Self::Failed { message, .. } => message.len(),
+                Self::MetadataUpdated { metadata, .. } => metadata.weight(),
                 Self::BlockRemoved { .. }
                 | Self::SubagentDiscovered { .. }
                 | Self::SubagentCompleted { .. }
-                | Self::MetadataUpdated { .. }
                 | Self::FileDeleted { .. }
                 | Self::TurnStarted { .. }
                 | Self::TurnEnded { .. }

@@ -17,6 +17,9 @@ pub struct InvalidId {
 /// Longest id in bytes: long enough for any naming scheme, short enough for a database key and a directory name.
 pub const MAX_ID_BYTES: usize = 128;
 
+/// Ids of sessions that begin like this are the host's own: clients cannot create such a session.
+pub const RESERVED_PREFIX: &str = "agent-host.";
+
 fn check(what: &'static str, text: &str) -> Result<(), InvalidId> {
     let reason = if text.is_empty() {
         "it is empty"

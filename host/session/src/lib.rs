@@ -7,9 +7,10 @@
 //! | [`block`], [`message`], [`metadata`], [`profile`], [`record`] | the words: what a conversation, a message, a session is made of |
 //! | [`id`], [`time`], [`path`] | names, times and paths that are valid by construction |
 //! | [`event`] | everything that can happen to a session |
+//! | [`frame`] | an event as clients and hooks get it |
 //! | [`state`] | a session as the fold of its events: what clients see, what is stored and what a reload rebuilds |
 //! | [`log`] | the numbered events of a loaded session, and subscriptions that resume exactly |
-//! | [`ports`] | the store, the sandbox, the agent and the outside world, as traits |
+//! | [`ports`] | the store, the sandbox, the agent, the hooks and the outside world, as traits |
 //! | [`recorder`] | the one writer of a session: writes in order, retries, and says when they are durable |
 //! | [`run`] | one sandbox with one agent process in it |
 //! | [`task`] | the task that owns a loaded session, and the handle that others hold |
@@ -18,6 +19,8 @@
 
 pub mod block;
 pub mod event;
+pub mod frame;
+mod hex;
 pub mod id;
 pub mod log;
 pub mod manager;

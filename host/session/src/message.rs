@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
+use crate::hex;
 use crate::id::MessageId;
 
 /// A message to the agent: plain text, or parts.
@@ -71,6 +73,12 @@ impl Content {
         }
     }
 
+    /// SHA-256 of its JSON, as 64 lower-case hexadecimal digits.
+    pub fn digest(&self) -> String {
+        // Writing into memory what has no maps in it cannot fail.
+        hex::encode(&Sha256::digest(serde_json::to_vec(self).unwrap_or_default()))
+    }
+
     /// All text in it, parts joined by newlines.
     pub fn text(&self) -> String {
         match self {
@@ -132,8 +140,34 @@ impl<'de> Deserialize<'de> for Content {
 pub struct Message {
     /// Chosen by the client, or by the host where the client did not.
     pub id: MessageId,
-    /// What was said.
+    /// What was said, to the agent and in the conversation.
     pub content: Content,
+    /// The [digest](Content::digest) of what the client had sent, if a hook put the content in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_digest: Option<String>,
+}
+
+impl Message {
+    /// A message whose content is the client's own.
+    pub fn new(id: MessageId, content: Content) -> Self {
+        Self { id, content, sent_digest: None }
+    }
+
+    /// With another content than the client's.
+    pub fn replaced(self, content: Content) -> Self {
+        let sent_digest = Some(self.sent_digest.unwrap_or_else(|| self.content.digest()));
+        Self { id: self.id, content, sent_digest }
+    }
+}
+
+/// Whether clients sent the same with both, whatever hooks made of it.
+pub(crate) fn is_same(content: &Content, sent_digest: Option<&str>, other: &Message) -> bool {
+    match (sent_digest, other.sent_digest.as_deref()) {
+        (None, None) => *content == other.content,
+        (Some(one), None) => one == other.content.digest(),
+        (None, Some(other)) => content.digest() == other,
+        (Some(one), Some(other)) => one == other,
+    }
 }
 
 #[cfg(test)]
@@ -150,5 +184,16 @@ mod tests {
         for wrong in ["1", "null", "{}", r#"[{"type":"video"}]"#, r#"[{"type":"text"}]"#] {
             assert!(serde_json::from_str::<Content>(wrong).is_err(), "{wrong} was accepted");
         }
+    }
+
+    #[test]
+    fn a_message_is_known_again_by_what_was_sent() {
+        let message = |text: &str| Message::new(MessageId::new("m").unwrap(), Content::Text(text.into()));
+        let same = |one: &Message, other: &Message| is_same(&one.content, one.sent_digest.as_deref(), other);
+        let replaced = message("sent").replaced(Content::Text("kept".into()));
+        let (again, other) = (message("sent").replaced(Content::Text("else".into())), message("other"));
+        assert!(same(&replaced, &message("sent")) && same(&message("sent"), &replaced) && same(&replaced, &again));
+        assert!(!same(&replaced, &message("kept")) && !same(&message("kept"), &replaced) && !same(&replaced, &other));
+        assert_eq!(replaced.clone().replaced(Content::Text("twice".into())).sent_digest, replaced.sent_digest);
     }
 }

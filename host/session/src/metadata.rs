@@ -1,6 +1,11 @@
 //! What is known about a session besides its blocks: usage, cost, model.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::event::json_weight;
 
 /// Tokens, as the model's API counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +35,12 @@ impl Usage {
     }
 }
 
+/// Most bytes, as JSON, that hooks may keep in a session's metadata: it is part of every picture of the session, and of its record anew with each change.
+pub const HOOKS_BYTES: usize = 64 * 1024;
+
+/// What hooks keep with a session: their names, and for each its keys and values.
+pub type OfHooks = BTreeMap<String, Map<String, Value>>;
+
 /// What is known about a conversation. An update carries what changed, in its new value: applying one twice changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +66,9 @@ pub struct Metadata {
     /// The agent program's own name for the session, with which it resumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_session_id: Option<String>,
+    /// What hooks have added. In an update, `null` removes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: OfHooks,
 }
 
 impl Metadata {
@@ -72,5 +86,30 @@ impl Metadata {
         take(&mut self.title, &update.title);
         take(&mut self.turns, &update.turns);
         take(&mut self.agent_session_id, &update.agent_session_id);
+        merge_hooks(&mut self.hooks, &update.hooks);
+    }
+
+    /// About how many bytes of memory its contents hold, for bounds.
+    pub(crate) fn weight(&self) -> usize {
+        let tools: usize = self.tools.iter().flatten().map(String::len).sum();
+        let values = self.hooks.values().flatten().map(|(key, value)| key.len() + json_weight(value));
+        tools + values.sum::<usize>()
+    }
+}
+
+/// Takes over what an update of hooks carries: `null` removes.
+pub(crate) fn merge_hooks(hooks: &mut OfHooks, update: &OfHooks) {
+    for (hook, values) in update {
+        let kept = hooks.entry(hook.clone()).or_default();
+        for (key, value) in values {
+            if value.is_null() {
+                kept.remove(key);
+            } else {
+                kept.insert(key.clone(), value.clone());
+            }
+        }
+        if kept.is_empty() {
+            hooks.remove(hook);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A session as the fold of its events. What a client sees, what is stored and what a reload rebuilds all come from [`State::apply`].
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ pub struct State {
     files: BTreeMap<RelativePath, FileInfo>,
     queue: VecDeque<Message>,
     running: Option<MessageId>,
-    /// Every message that was ever accepted, so that a repeated one sends nothing twice.
-    accepted: HashSet<MessageId>,
+    /// Every message that was ever accepted, so that a repeated one sends nothing twice; with what was sent, where a hook replaced it.
+    accepted: HashMap<MessageId, Option<String>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -94,7 +95,7 @@ impl State {
             files: BTreeMap::new(),
             queue: VecDeque::new(),
             running: None,
-            accepted: HashSet::new(),
+            accepted: HashMap::new(),
         }
     }
 
@@ -136,7 +137,8 @@ impl State {
                 self.files.remove(path);
             }
             Event::MessageAccepted { message } => {
-                if self.accepted.insert(message.id.clone()) {
+                if let Entry::Vacant(place) = self.accepted.entry(message.id.clone()) {
+                    place.insert(message.sent_digest.clone());
                     self.queue.push_back(message.clone());
                 }
             }
@@ -146,7 +148,7 @@ impl State {
             }
             Event::TurnEnded { .. } => self.running = None,
             Event::StatusChanged { runtime } => self.runtime.clone_from(runtime),
-            Event::Failed { .. } => {}
+            Event::Emitted { .. } | Event::Failed { .. } => {}
         }
     }
 
@@ -220,6 +222,11 @@ impl State {
     /// Messages that wait for their turn.
     pub fn queue(&self) -> &VecDeque<Message> {
         &self.queue
+    }
+
+    /// The digest of what the client had sent with an accepted message, if a hook replaced it.
+    pub fn sent_digest(&self, id: &MessageId) -> Option<&str> {
+        self.accepted.get(id)?.as_deref()
     }
 
     /// The message whose turn is running.
@@ -349,7 +356,7 @@ mod tests {
     }
 
     fn message(id: &str) -> Message {
-        Message { id: MessageId::new(id).unwrap(), content: Content::Text("hi".into()) }
+        Message::new(MessageId::new(id).unwrap(), Content::Text("hi".into()))
     }
 
     fn turn() -> Vec<Event> {

@@ -8,7 +8,7 @@ use agent_host_session::record::{Options, SessionRecord};
 use agent_host_session::state::State;
 use agent_host_session::time::Timestamp;
 
-/// Never changed: a new version gets a new file beside it.
+/// Lines are added and never changed: a new version gets a new file beside it.
 const VERSION_0_1: &str = include_str!("golden/events-0.1.jsonl");
 
 fn lines() -> Vec<RecordLine> {
@@ -80,7 +80,12 @@ fn the_record_folds_to_the_session_that_it_was() {
     }
     let view = state.view(Sequence(0));
     let ids: Vec<&str> = view.blocks.iter().map(|block| block.id().as_str()).collect();
-    assert_eq!(ids, ["m1", "b1", "b2", "b3", "b4", "b5", "b7", "b8"]);
+    assert_eq!(ids, ["m1", "b1", "b2", "b3", "b4", "b5", "b7", "b8", "b9"]);
+    let hooks = serde_json::to_string(&view.metadata.hooks).unwrap();
+    assert_eq!(hooks, r#"{"guard":{"spent":5}}"#);
+    let replaced = state.queue().front().unwrap();
+    assert_eq!(state.sent_digest(&replaced.id), replaced.sent_digest.as_deref());
+    assert!(replaced.sent_digest.is_some());
     assert_eq!(view.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["a"]);
     assert_eq!(view.subagents.len(), 1);
     assert_eq!(view.metadata.cost_usd, Some(0.5));

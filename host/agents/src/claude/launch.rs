@@ -104,6 +104,6 @@ pub(super) fn launch(operator: &Options, context: LaunchContext<'_>) -> Result<L
     Ok(Launch {
         files,
         command: Command { program: operator.command.clone(), args, env: env.into_iter().collect() },
-        driver: Box::new(ClaudeDriver::new(Arc::clone(&context.environment), session, options)),
+        driver: Box::new(ClaudeDriver::new(Arc::clone(&context.environment), session, options, context.asks_tools)),
     })
 }

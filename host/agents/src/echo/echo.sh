@@ -1,20 +1,22 @@
 #!/bin/sh
 # The agent `echo`: says what it is told, word by word, and writes files on request. Plain POSIX sh, so that it runs in any sandbox.
 #
-# It reads a line for each message: `PAUSE SEGMENT SEGMENT …`. PAUSE is the seconds to wait between words. A segment is a word with the
+# It reads a line for each message: `PAUSE MODE SEGMENT SEGMENT …`. PAUSE is the seconds to wait between words. A segment is a word with the
 # whitespace behind it; whitespace, backslashes and NULs inside it are written as \0 and three octal digits, which `printf %b` undoes. So a
 # line is split into words by the shell itself, in one pass, and a word is said again without being looked at.
 #
-# It prints lines: `ready`; `text SEGMENT`; `write NAME CONTENT`, `done` or `failed REASON` for a file; `end` after each message.
+# It prints lines: `ready`; `text SEGMENT`; `write NAME CONTENT`, `done` or `failed REASON` for a file; `end` after each message. If MODE is `ask` (and not
+# `free`) it reads a line before it writes a file: `allow`, `replace NAME CONTENT` or `deny`.
 
 # Words are not file names, and split at blanks only. Bytes are not characters.
 set -f
 LC_ALL=C
 export LC_ALL
 
+# A pause, a mode, and segments.
 say() {
     delay=$1
-    shift
+    shift 2
     [ $# -gt 0 ] || return 0
     if [ "$delay" = 0 ]; then
         # The format is used again for each word: much faster than a loop.
@@ -45,16 +47,31 @@ write() {
 # The content is all that follows the whitespace behind the name.
 write_command() {
     delay=$1
+    mode=$2
     # What follows the first whitespace is cut off: a name has none.
-    name=${3%%'\00'*}
-    shift 3
+    name=${4%%'\00'*}
+    shift 4
     IFS=
     content=$*
     IFS=' '
     printf 'write %s %s\n' "$name" "$content"
-    if reason=$(write "$(printf '%b' "$name")" "$content" 2>&1); then
+    verdict=allow
+    if [ "$mode" = ask ]; then
+        # Without an answer nobody listens any more.
+        IFS= read -r answer || exit 0
+        set -- $answer
+        verdict=$1
+        if [ "$verdict" = replace ]; then
+            name=$2
+            content=$3
+        fi
+    fi
+    if [ "$verdict" = deny ]; then
+        echo 'failed denied'
+        say "$delay" "$mode" 'I\0040' 'may\0040' 'not\0040' 'write\0040' "$name."
+    elif reason=$(write "$(printf '%b' "$name")" "$content" 2>&1); then
         echo 'done'
-        say "$delay" 'I\0040' 'wrote\0040' "$name."
+        say "$delay" "$mode" 'I\0040' 'wrote\0040' "$name."
     else
         # The reason can have several lines, and this protocol has not.
         IFS='
@@ -62,7 +79,7 @@ write_command() {
         set -- $reason
         IFS=' '
         printf 'failed %s\n' "$*"
-        say "$delay" 'I\0040' 'could\0040' 'not\0040' 'write\0040' "$name."
+        say "$delay" "$mode" 'I\0040' 'could\0040' 'not\0040' 'write\0040' "$name."
     fi
 }
 
@@ -71,8 +88,8 @@ IFS=' '
 while IFS= read -r line; do
     IFS=' '
     set -- $line
-    case $2 in
-    'write\00'*) if [ $# -gt 2 ]; then write_command "$@"; else say "$@"; fi ;;
+    case $3 in
+    'write\00'*) if [ $# -gt 3 ]; then write_command "$@"; else say "$@"; fi ;;
     *) say "$@" ;;
     esac
     echo end

@@ -20,6 +20,12 @@ pub(super) fn encode(text: &str) -> String {
     encoded
 }
 
+/// `text` as one word, perhaps an empty one.
+pub(super) fn encode_word(text: &str) -> String {
+    // What was a blank is octal by now.
+    encode(text).replace(' ', "")
+}
+
 /// What `encode` was given; the blanks between segments are left out.
 pub(super) fn decode(encoded: &str) -> String {
     let mut text = String::with_capacity(encoded.len());

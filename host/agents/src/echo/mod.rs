@@ -58,7 +58,7 @@ impl Architecture for Echo {
             args: vec![format!("{}/{SCRIPT_PATH}", context.layout.home)],
             env: env.into_iter().collect(),
         };
-        Ok(Launch { files, command, driver: Box::new(EchoDriver::new(Arc::clone(&context.environment), delay_ms)) })
+        Ok(Launch { files, command, driver: Box::new(EchoDriver::new(Arc::clone(&context.environment), delay_ms, context.asks_tools)) })
     }
 
     fn import(&self, _transcripts: &BTreeMap<StreamName, Bytes>) -> Result<Vec<Event>, Invalid> {

@@ -87,7 +87,7 @@ fn a_message_is_one_line_with_a_uuid() {
     let mut out = Vec::new();
     let text = Part::Text { text: "a\nb".into() };
     let image = Part::Image { source: ImageSource::Base64 { media_type: "image/png".into(), data: "AA==".into() } };
-    let message = Message { id: MessageId::new("no-uuid").unwrap(), content: Content::Parts(vec![text, image]) };
+    let message = Message::new(MessageId::new("no-uuid").unwrap(), Content::Parts(vec![text, image]));
     driver.message(&message, &mut out);
     let Some(Output::Stdin(line)) = out.first() else { panic!("nothing was written: {out:?}") };
     assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
@@ -469,7 +469,7 @@ fn what_the_command_asks_is_always_answered() {
     assert_eq!(answers[0]["response"]["response"]["updatedInput"]["file_path"], "/workspace/hello.txt");
 
     let mut turn = Turn::begin();
-    turn.line(json!({"type": "control_request", "request_id": "r7", "request": {"subtype": "hook_callback", "input": {}}}));
+    turn.line(json!({"type": "control_request", "request_id": "r7", "request": {"subtype": "mcp_message", "input": {}}}));
     let answer = written(&turn.out).pop().unwrap();
     assert_eq!((&answer["response"]["subtype"], &answer["response"]["request_id"]), (&json!("error"), &json!("r7")));
 }

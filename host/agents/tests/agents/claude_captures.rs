@@ -23,6 +23,11 @@ fn line(output: &Output) -> Value {
             json!({"transcript": stream.to_text(), "lines": data.iter().filter(|byte| **byte == b'\n').count(), "bytes": data.len()})
         }
         Output::TranscriptReset { stream } => json!({"transcriptReset": stream.to_text()}),
+        Output::Asked(asked) => {
+            json!({"asked": asked.question, "tool": asked.tool, "toolUseId": asked.tool_use_id, "input": asked.input, "subagent": asked.subagent})
+        }
+        Output::Outdated => json!("outdated"),
+        Output::Withdrawn(question) => json!({"withdrawn": question}),
         Output::TurnEnded(outcome) => json!({"turnEnded": outcome}),
     }
 }

@@ -173,6 +173,7 @@ fn a_profile_that_cannot_be_carried_out_is_refused() {
             layout: &layout(),
             agent_session_id: None,
             transcripts: &BTreeMap::new(),
+            asks_tools: false,
             environment: std::sync::Arc::new(Counting::default()),
         });
         let error = error.err().expect("it was carried out").to_string();

@@ -11,9 +11,10 @@ use agent_host_session::block::{Block, ToolStatus};
 use agent_host_session::event::{Event, TurnOutcome};
 use agent_host_session::message::{Content, Message, Part};
 use agent_host_session::metadata::Usage;
-use agent_host_session::ports::agent::{Architecture, Driver, Output};
+use agent_host_session::ports::agent::{Architecture, Asked, Driver, Output};
+use agent_host_session::ports::hooks::Verdict;
 use agent_host_session::ports::sandbox::{Exit, Root};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::support::{Start, main_blocks, message, outcomes, profile, summary};
@@ -30,8 +31,17 @@ struct Running {
 impl Running {
     /// With the shell `program` and its first arguments.
     fn start(shell: &[&str], options: Value) -> Self {
+        Self::start_with(shell, Start { options, ..Start::default() })
+    }
+
+    /// That asks before it writes a file.
+    fn asking(shell: &[&str]) -> Self {
+        Self::start_with(shell, Start { asks_tools: true, ..Start::default() })
+    }
+
+    fn start_with(shell: &[&str], start: Start) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let launch = Start { options, ..Start::default() }.launch(&Echo);
+        let launch = start.launch(&Echo);
         for file in &launch.files {
             assert_eq!(file.root, Root::Home);
             let path = directory.path().join("home").join(file.path.as_str());
@@ -93,6 +103,39 @@ impl Running {
     fn rest(&mut self, out: &mut Vec<Output>) {
         while !matches!(out.last(), Some(Output::TurnEnded(_))) {
             self.line(out);
+        }
+    }
+
+    /// A turn in which the program asks once.
+    fn decided_turn(&mut self, text: &str, verdict: Verdict<Map<String, Value>>) -> Vec<Output> {
+        let mut out = Vec::new();
+        let asked = self.until_asked(text, &mut out);
+        let before = out.len();
+        self.driver.decided(&asked.question, verdict, &mut out);
+        self.write(&out[before..]);
+        self.rest(&mut out);
+        out
+    }
+
+    fn until_asked(&mut self, text: &str, out: &mut Vec<Output>) -> Asked {
+        self.send(&message(text), out);
+        loop {
+            let asked = out.iter().find_map(|output| match output {
+                Output::Asked(asked) => Some(asked.clone()),
+                _ => None,
+            });
+            match asked {
+                Some(asked) => return asked,
+                None => self.line(out),
+            }
+        }
+    }
+
+    fn write(&mut self, outputs: &[Output]) {
+        for output in outputs {
+            if let Output::Stdin(line) = output {
+                self.stdin.as_mut().unwrap().write_all(line).unwrap();
+            }
         }
     }
 
@@ -259,7 +302,7 @@ fn the_pause_between_words_is_an_option_that_changes_with_the_next_message() {
     let mut out = Vec::new();
     echo.driver.options(json!({"delayMs": 0}).as_object().unwrap(), &mut out);
     echo.driver.message(&message("a b c"), &mut out);
-    assert_eq!(out, [Output::Stdin("0 a\\0040 b\\0040 c\n".into())]);
+    assert_eq!(out, [Output::Stdin("0 free a\\0040 b\\0040 c\n".into())]);
 }
 
 #[test]
@@ -275,6 +318,72 @@ fn an_interrupt_ends_the_blocks_at_once_and_the_turn_with_the_program() {
     assert_eq!(summary(&main_blocks(&out)), ["text: one "]);
     assert_eq!(outcomes(&out), [TurnOutcome::Interrupted]);
     assert_eq!(said(&echo.turn("next")), "next");
+}
+
+#[test]
+fn a_file_is_written_denied_or_written_otherwise_as_decided() {
+    for shell in shells() {
+        let mut echo = Running::asking(&shell);
+        let mut out = Vec::new();
+        let asked = echo.until_asked("write a.txt one  two", &mut out);
+        let input = json!({"file_path": "a.txt", "content": "one  two"});
+        assert_eq!((asked.tool.as_str(), Value::Object(asked.input)), ("Write", input), "{shell:?}");
+        assert_eq!(echo.workspace().len(), 0, "it waits");
+        let before = out.len();
+        echo.driver.decided(&asked.question, Verdict::Allow, &mut out);
+        echo.write(&out[before..]);
+        echo.rest(&mut out);
+        assert_eq!(summary(&main_blocks(&out)), ["tool Write Success", "result ok: The file is written.", "text: I wrote a.txt."]);
+
+        let denied = Verdict::Deny { hook: "guard".into(), reason: "not\nthis one".into() };
+        let out = echo.decided_turn("write b.txt x", denied);
+        assert_eq!(summary(&main_blocks(&out)), ["tool Write Error", "result error: not\nthis one", "text: I may not write b.txt."]);
+
+        let instead = json!({"file_path": "c d.txt", "content": " % \\n\n"});
+        let out = echo.decided_turn("write c.txt x", Verdict::Replace(instead.as_object().unwrap().clone()));
+        let Block::ToolUse(tool) = &main_blocks(&out)[0] else { panic!("no tool") };
+        assert_eq!(tool.input, instead, "the block shows what was done");
+        for input in [json!({}), json!({"file_path": "", "content": "x"}), json!({"file_path": "x", "content": 1})] {
+            let out = echo.decided_turn("write d.txt x", Verdict::Replace(input.as_object().unwrap().clone()));
+            assert!(summary(&main_blocks(&out))[1].starts_with("result error: the input that a hook gave"));
+        }
+        let out =
+            echo.decided_turn("write e.txt x", Verdict::Replace(json!({"file_path": "empty", "content": ""}).as_object().unwrap().clone()));
+        assert_eq!(summary(&main_blocks(&out))[0], "tool Write Success");
+        let files =
+            [("a.txt", "one  two"), ("c d.txt", " % \\n\n"), ("empty", "")].map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+        assert_eq!(echo.workspace(), BTreeMap::from(files), "{shell:?}");
+        assert_eq!(said(&echo.turn("still there")), "still there");
+    }
+}
+
+#[test]
+fn an_interrupt_takes_a_question_back_and_the_file_is_not_written() {
+    let mut echo = Running::asking(&["/bin/sh"]);
+    let mut out = Vec::new();
+    let asked = echo.until_asked("write a.txt x", &mut out);
+    let before = out.len();
+    echo.driver.interrupt(&mut out);
+    assert!(out.contains(&Output::Withdrawn(asked.question.clone())));
+    echo.write(&out[before..]);
+    echo.rest(&mut out);
+    assert_eq!(outcomes(&out), [TurnOutcome::Interrupted]);
+    assert_eq!(echo.workspace().len(), 0);
+    let before = out.len();
+    echo.driver.decided(&asked.question, Verdict::Allow, &mut out);
+    assert_eq!(out.len(), before, "an answer that comes too late is not given");
+}
+
+#[test]
+fn whether_it_asks_changes_with_the_next_message() {
+    let mut echo = Running::start(&["/bin/sh"], json!({}));
+    let mut out = Vec::new();
+    echo.turn("write a x");
+    echo.driver.ask_tools(true, &mut out);
+    echo.decided_turn("write b x", Verdict::Allow);
+    echo.driver.ask_tools(false, &mut out);
+    echo.turn("write c x");
+    assert_eq!((echo.workspace().len(), out.len()), (3, 0));
 }
 
 #[test]

@@ -5,5 +5,6 @@ mod claude_behaviour;
 mod claude_captures;
 mod claude_import;
 mod claude_launch;
+mod claude_tools;
 mod echo;
 mod support;

@@ -13,6 +13,7 @@ use agent_host_session::id::{ConversationId, MessageId};
 use agent_host_session::message::{Content, Message};
 use agent_host_session::ports::agent::{Architecture, Driver, Launch, LaunchContext, Output};
 use agent_host_session::ports::environment::Environment;
+use agent_host_session::ports::hooks::Verdict;
 use agent_host_session::ports::sandbox::{Exit, Layout};
 use agent_host_session::profile::Profile;
 use agent_host_session::record::StreamName;
@@ -54,11 +55,12 @@ pub(crate) struct Start {
     pub(crate) options: Value,
     pub(crate) agent_session_id: Option<String>,
     pub(crate) transcripts: BTreeMap<StreamName, Bytes>,
+    pub(crate) asks_tools: bool,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Self { profile: profile(json!({})), options: json!({}), agent_session_id: None, transcripts: BTreeMap::new() }
+        Self { profile: profile(json!({})), options: json!({}), agent_session_id: None, transcripts: BTreeMap::new(), asks_tools: false }
     }
 }
 
@@ -77,6 +79,7 @@ impl Start {
                 layout: &layout(),
                 agent_session_id: self.agent_session_id.as_deref(),
                 transcripts: &self.transcripts,
+                asks_tools: self.asks_tools,
                 environment: Arc::new(Counting::default()),
             })
             .unwrap()
@@ -88,7 +91,7 @@ impl Start {
 }
 
 pub(crate) fn message(text: &str) -> Message {
-    Message { id: MessageId::new("m-1").unwrap(), content: Content::Text(text.to_owned()) }
+    Message::new(MessageId::new("m-1").unwrap(), Content::Text(text.to_owned()))
 }
 
 pub(crate) const KILLED: Exit = Exit { code: None, signal: Some(9) };
@@ -99,6 +102,10 @@ pub(crate) struct Capture {
     messages: Vec<Message>,
     /// The names of the requests to interrupt.
     interrupts: BTreeSet<String>,
+    /// What the program was told to ask about tools, by the name of the request.
+    hooks: BTreeMap<String, Value>,
+    /// What it was answered when it asked about a tool, by the name of its request.
+    pub(crate) answers: BTreeMap<String, Value>,
     session: String,
 }
 
@@ -118,22 +125,28 @@ impl Capture {
         let read = |suffix: &str| fs::read_to_string(captures().join(format!("{name}{suffix}"))).unwrap();
         let lines: Vec<String> = read(".jsonl").lines().map(str::to_owned).collect();
         let written: Vec<Value> = read(".in.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let messages = written.iter().filter(|line| line["type"] == "user").enumerate().map(|(number, line)| Message {
-            id: MessageId::new(format!("message-{number}")).unwrap(),
-            content: serde_json::from_value(line["message"]["content"].clone()).unwrap(),
+        let messages = written.iter().filter(|line| line["type"] == "user").enumerate().map(|(number, line)| {
+            let content = serde_json::from_value(line["message"]["content"].clone()).unwrap();
+            Message::new(MessageId::new(format!("message-{number}")).unwrap(), content)
         });
         let interrupts = written.iter().filter(|line| line["request"]["subtype"] == "interrupt");
         let interrupts = interrupts.map(|line| line["request_id"].as_str().unwrap().to_owned()).collect();
         let session = lines.iter().find(|line| line.contains(r#""subtype":"init""#)).unwrap();
         let session: Value = serde_json::from_str(session).unwrap();
-        Self { messages: messages.collect(), interrupts, session: session["session_id"].as_str().unwrap().to_owned(), lines }
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let hooks = written.iter().filter(|line| line["request"]["subtype"] == "initialize");
+        let hooks = hooks.map(|line| (text(&line["request_id"]), line["request"]["hooks"].clone())).collect();
+        let answers = written.iter().map(|line| &line["response"]).filter(|response| response["subtype"] == "success");
+        let answers = answers.map(|response| (text(&response["request_id"]), response["response"].clone())).collect();
+        Self { messages: messages.collect(), interrupts, hooks, answers, session: text(&session["session_id"]), lines }
     }
 
     pub(crate) fn driver(&self) -> Box<dyn Driver> {
-        Start::resume(&self.session).claude()
+        let asks_tools = self.hooks.get("initialize").is_some_and(|hooks| !hooks.is_null());
+        Start { asks_tools, ..Start::resume(&self.session) }.claude()
     }
 
-    /// Feeds the first `count` lines, with a message whenever no turn runs and interrupts where they were.
+    /// Feeds the first `count` lines, with a message whenever no turn runs, and interrupts, changes and decisions where they were.
     pub(crate) fn feed(&self, driver: &mut dyn Driver, count: usize) -> Vec<Output> {
         let mut out = Vec::new();
         driver.start(&mut out);
@@ -151,8 +164,18 @@ impl Capture {
             if self.interrupts.iter().any(|id| line.contains("control_response") && line.contains(&format!("\"{id}\""))) {
                 driver.interrupt(&mut out);
             }
+            let is_answer = |id: &String| id != "initialize" && line.contains("control_response") && line.contains(&format!("\"{id}\""));
+            if self.hooks.keys().any(is_answer) {
+                driver.ask_tools(true, &mut out);
+            }
             let before = out.len();
             driver.line(line.as_bytes(), &mut out);
+            let asked: Vec<String> = out[before..].iter().filter_map(question).collect();
+            for question in asked {
+                if let Some(answer) = self.answers.get(&question) {
+                    driver.decided(&question, verdict(answer), &mut out);
+                }
+            }
             if out[before..].iter().any(|output| matches!(output, Output::TurnEnded(_))) {
                 running = false;
             }
@@ -162,6 +185,23 @@ impl Capture {
 
     pub(crate) fn outputs(&self) -> Vec<Output> {
         self.feed(&mut *self.driver(), self.lines.len())
+    }
+}
+
+fn question(output: &Output) -> Option<String> {
+    match output {
+        Output::Asked(asked) => Some(asked.question.clone()),
+        _ => None,
+    }
+}
+
+/// The decision that an answer tells.
+fn verdict(answer: &Value) -> Verdict<serde_json::Map<String, Value>> {
+    let decided = &answer["hookSpecificOutput"];
+    match (decided["permissionDecisionReason"].as_str(), decided["updatedInput"].as_object()) {
+        (Some(reason), _) => Verdict::Deny { hook: "guard".to_owned(), reason: reason.to_owned() },
+        (None, Some(input)) => Verdict::Replace(input.clone()),
+        (None, None) => Verdict::Allow,
     }
 }
 

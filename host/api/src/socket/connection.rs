@@ -19,7 +19,7 @@ use super::outgoing::{Close, End, Incoming, Outgoing};
 use super::request::{Ask, Request};
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
-use crate::wire::{error_frame, event_frame, problem_frame};
+use crate::wire::{error_frame, problem_frame};
 
 /// A connection whose client is known.
 pub(super) struct Connection<'a> {
@@ -143,7 +143,7 @@ impl<'a> Connection<'a> {
     async fn delivered(&mut self, session: SessionId, delivery: Delivery) -> Result<(), End> {
         match delivery {
             Delivery::Events(events) => {
-                let frames: Vec<Arc<str>> = events.iter().map(|event| event_frame(&session, event)).collect();
+                let frames: Vec<Arc<str>> = events.iter().map(|event| Arc::clone(event.frame(&session).text())).collect();
                 self.outgoing.send_all(&frames).await
             }
             Delivery::Joined { snapshot } => self.is_joined(&session, snapshot).await,

@@ -43,6 +43,14 @@ pub enum Error {
     /// The message's id is taken by a message of other content.
     #[error("the message {0:?} exists already, with another content")]
     MessageConflict(MessageId),
+    /// A hook decided against it.
+    #[error("the hook {hook:?} denied it: {reason}")]
+    Denied {
+        /// Which one.
+        hook: String,
+        /// Why.
+        reason: String,
+    },
     /// Too many messages wait for their turn.
     #[error("{0} messages wait for their turn already; try again when one has ended")]
     QueueFull(usize),

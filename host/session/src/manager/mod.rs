@@ -3,33 +3,36 @@
 //! A session is loaded when something is to happen to it, by whoever comes first; all others wait for the same loading. Reading one that is not loaded reads the
 //! store and loads nothing.
 
+mod control;
+mod create;
 mod error;
 mod import;
+mod messages;
 mod request;
 mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use dashmap::DashMap;
 use tokio::sync::{OnceCell, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::error::Error;
-pub use self::request::{Create, Created, ListChange, Listed, Listing, Subscribed};
+pub use self::request::{Create, Created, ListChange, Listed, Listing, SessionState, Subscribed};
 pub use self::settings::Settings;
 use crate::event::Runtime;
-use crate::id::{Epoch, MessageId, ProfileId, Sequence, SessionId};
-use crate::message::Content;
+use crate::id::{ProfileId, Sequence, SessionId};
+use crate::log::Reveal;
 use crate::path::RelativePath;
 use crate::ports::agent::Architecture;
 use crate::ports::environment::Environment;
+use crate::ports::hooks::Hooks;
 use crate::ports::sandbox::Provider;
 use crate::ports::store::{self, Store};
 use crate::profile::{Profile, ProfileSummary};
-use crate::record::{Options, SessionRecord, StreamName};
+use crate::record::Options;
 use crate::state::View;
 use crate::task::{self, Command, Context, Handle, Reply};
 
@@ -69,86 +72,14 @@ impl Manager {
         provider: Arc<dyn Provider>,
         architectures: impl IntoIterator<Item = Arc<dyn Architecture>>,
         environment: Arc<dyn Environment>,
+        hooks: Arc<dyn Hooks>,
         settings: Settings,
     ) -> Arc<Self> {
         let architectures: BTreeMap<_, _> = architectures.into_iter().map(|architecture| (architecture.name(), architecture)).collect();
         let (changes, _) = broadcast::channel(LIST_CHANGES);
         let shutdown = CancellationToken::new();
-        let context = Arc::new(Context { store, provider, architectures, environment, settings, changes, shutdown });
+        let context = Arc::new(Context { store, provider, architectures, environment, hooks, settings, changes, shutdown });
         Arc::new(Self { context, sessions: Arc::new(DashMap::new()), tasks: TaskTracker::new() })
-    }
-
-    /// Creates a session. One of the same id and content is given back as it is.
-    ///
-    /// # Errors
-    /// If the profile or the architecture does not exist, the options do not fit, or the id is taken by another session.
-    pub async fn create(&self, request: Create) -> Result<Created, Error> {
-        let record = self.new_record(request).await?;
-        match self.context.store.create_session(Epoch::FIRST, &record).await {
-            Ok(()) => {
-                let listed = Listed { record, runtime: Runtime::default() };
-                drop(self.context.changes.send(ListChange::Updated(Arc::new(listed.clone()))));
-                Ok(Created { record: listed.record, runtime: listed.runtime, is_new: true })
-            }
-            Err(store::Error::AlreadyExists(_)) => self.created_before(record).await,
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn new_record(&self, request: Create) -> Result<SessionRecord, Error> {
-        self.check_open()?;
-        let architecture = self.architecture(&request.architecture)?;
-        self.context.settings.check_options(&request.options)?;
-        architecture.check_options(&request.options).map_err(|error| Error::Invalid(error.to_string()))?;
-        self.load_profile(&request.profile).await?;
-        let environment = &self.context.environment;
-        let now = environment.now();
-        Ok(SessionRecord {
-            id: request.id.unwrap_or_else(|| environment.uuid().into()),
-            created_at: now,
-            last_activity: now,
-            profile: request.profile,
-            architecture: request.architecture,
-            name: request.name,
-            options: request.options,
-        })
-    }
-
-    /// Creates a session out of an agent's transcripts that come from elsewhere. Its next message continues the conversation.
-    ///
-    /// # Errors
-    /// As for [`create`](Self::create); if the architecture cannot read the transcripts; if the id is taken, whatever the content. Nothing is left of a session that
-    /// could not be stored whole, unless the store refuses that, too.
-    pub async fn import(&self, request: Create, transcripts: &BTreeMap<StreamName, Bytes>) -> Result<SessionRecord, Error> {
-        let record = self.new_record(request).await?;
-        let events = self.architecture(&record.architecture)?.import(transcripts).map_err(|error| Error::Invalid(error.to_string()))?;
-        let store = self.context.store.as_ref();
-        match store.create_session(Epoch::FIRST, &record).await {
-            Err(store::Error::AlreadyExists(_)) => return Err(Error::SessionConflict(record.id)),
-            created => created?,
-        }
-        if let Err(error) = import::store(store, &record, &events, transcripts).await {
-            if let Err(error) = store.delete_session(Epoch::FIRST, &record.id).await {
-                tracing::error!(session = %record.id, %error, "failed to remove a session that could not be imported whole");
-            }
-            return Err(error.into());
-        }
-        let listed = Listed { record: record.clone(), runtime: Runtime::default() };
-        drop(self.context.changes.send(ListChange::Updated(Arc::new(listed))));
-        Ok(record)
-    }
-
-    async fn created_before(&self, asked: SessionRecord) -> Result<Created, Error> {
-        let there = self.context.store.load_session(&asked.id).await?.ok_or_else(|| Error::SessionNotFound(asked.id.clone()))?.record;
-        let is_same = there.profile == asked.profile
-            && there.architecture == asked.architecture
-            && there.name == asked.name
-            && there.options == asked.options;
-        if !is_same {
-            return Err(Error::SessionConflict(asked.id));
-        }
-        let runtime = self.runtime(&there.id);
-        Ok(Created { record: there, runtime, is_new: false })
     }
 
     /// A page of sessions, newest first; `limit` is moved into 1 to 1000.
@@ -166,10 +97,23 @@ impl Manager {
     /// # Errors
     /// If there is no such session, or the store fails.
     pub async fn get(&self, id: &SessionId) -> Result<View, Error> {
+        let stored = |loaded: task::Loaded| (loaded.state.view(Sequence::before(loaded.epoch.next())), None);
+        let (view, reveal) = self.look(id, |reply| Command::View { reply }, stored).await?;
+        self.revealed(id, reveal).await?;
+        Ok(view)
+    }
+
+    /// Asks a session if it is loaded, and reads it from the store if it is not.
+    async fn look<T>(
+        &self,
+        id: &SessionId,
+        command: impl Fn(Reply<T>) -> Command,
+        stored: impl FnOnce(task::Loaded) -> T,
+    ) -> Result<T, Error> {
         for _ in 0..TRIES {
             if let Some(handle) = self.loaded(id) {
-                match handle.ask(|reply| Command::View { reply }).await {
-                    Ok(view) => return view,
+                match handle.ask(&command).await {
+                    Ok(answer) => return answer,
                     // What is stored is complete when the task has ended, not before.
                     Err(task::Unloading) => self.wait_for_end(id, &handle).await?,
                 }
@@ -177,32 +121,22 @@ impl Manager {
             let loaded = task::load(self.context.store.as_ref(), id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
             // A session that was loaded meanwhile may have been read in the middle of a change.
             if !self.sessions.contains_key(id) {
-                return Ok(loaded.state.view(Sequence::before(loaded.epoch.next())));
+                return Ok(stored(loaded));
             }
         }
         Err(Error::Busy(id.clone()))
     }
 
+    /// Waits until a picture of the session may be shown.
+    async fn revealed(&self, id: &SessionId, reveal: Option<Reveal>) -> Result<(), Error> {
+        let Some(reveal) = reveal else { return Ok(()) };
+        let revealed = tokio::time::timeout(self.context.settings.request_timeout, reveal.wait()).await;
+        revealed.map_err(|_| Error::Busy(id.clone()))
+    }
+
     async fn wait_for_end(&self, id: &SessionId, handle: &Handle) -> Result<(), Error> {
         let ended = tokio::time::timeout(self.context.settings.request_timeout, handle.ended()).await;
         ended.map_err(|_| Error::Busy(id.clone()))
-    }
-
-    /// Gives a session a message, whose turn comes when those before it have ended. It is stored when this returns. A message of an id that the session knows is not sent again.
-    ///
-    /// # Errors
-    /// If the message is empty or too large, too many wait already, or the store does not take it. After a `Store` error that is worth another try
-    /// the message may have been taken nevertheless: trying again with the same id is safe.
-    pub async fn send_message(&self, id: &SessionId, message_id: Option<MessageId>, content: Content) -> Result<MessageId, Error> {
-        if content.is_empty() {
-            return Err(Error::Invalid("the message is empty".to_owned()));
-        }
-        let (size, limit) = (content.weight(), self.context.settings.message_bytes);
-        if size > limit {
-            return Err(Error::TooLarge { what: "the message", size, limit });
-        }
-        let message_id = message_id.unwrap_or_else(|| self.context.environment.uuid().into());
-        self.ask(id, |reply| Command::Message { id: message_id.clone(), content: content.clone(), reply }).await
     }
 
     /// Ends the running turn of a session; whether there was one. Messages that wait are kept.
@@ -285,7 +219,9 @@ impl Manager {
     /// # Errors
     /// If there is no such session, or the store fails.
     pub async fn subscribe(&self, id: &SessionId, since: Option<Sequence>) -> Result<Subscribed, Error> {
-        self.ask(id, |reply| Command::Subscribe { since, reply }).await
+        let (subscribed, reveal) = self.ask(id, |reply| Command::Subscribe { since, reply }).await?;
+        self.revealed(id, reveal).await?;
+        Ok(subscribed)
     }
 
     /// The stored contents of a workspace file.

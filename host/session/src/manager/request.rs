@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::event::Runtime;
 use crate::id::{ProfileId, SessionId};
 use crate::log::Subscription;
+use crate::metadata::Metadata;
 use crate::record::{Options, SessionRecord};
-use crate::state::View;
+use crate::state::{State, View};
 
 /// A session to create.
 #[derive(Clone, Debug)]
@@ -41,6 +42,24 @@ pub struct Listed {
     pub record: SessionRecord,
     /// What it is doing.
     pub runtime: Runtime,
+}
+
+/// A session without its conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionState {
+    /// Its row.
+    pub record: SessionRecord,
+    /// Of the conversation with the user.
+    pub metadata: Metadata,
+    /// Whether a turn is running.
+    pub is_running: bool,
+}
+
+impl From<&State> for SessionState {
+    fn from(state: &State) -> Self {
+        let is_running = state.runtime.running_message_id.is_some();
+        Self { record: state.record.clone(), metadata: state.metadata().clone(), is_running }
+    }
 }
 
 /// A page of sessions, newest first.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::{Map, Value};
 
 use crate::event::{Event, TurnOutcome};
 use crate::id::ConversationId;
 use crate::message::Message;
 use crate::metadata::{Metadata, Usage};
 use crate::ports::environment::Environment;
+use crate::ports::hooks::Verdict;
 use crate::ports::sandbox::{Command, Exit, File, Layout};
 use crate::profile::Profile;
 use crate::record::{Options, StreamName};
@@ -55,6 +57,8 @@ pub struct LaunchContext<'a> {
     pub agent_session_id: Option<&'a str>,
     /// The transcripts that it left, whole.
     pub transcripts: &'a BTreeMap<StreamName, Bytes>,
+    /// Whether the agent is to ask before it uses a tool; [`Driver::ask_tools`] says when that changes.
+    pub asks_tools: bool,
     /// Clock and randomness.
     pub environment: Arc<dyn Environment>,
 }
@@ -85,11 +89,32 @@ pub trait Driver: Send + 'static {
     /// The session's options have changed.
     fn options(&mut self, options: &Options, out: &mut Vec<Output>);
 
+    /// From now on the agent is to ask before it uses a tool, or not any more. [`Output::Outdated`] says that it cannot begin to.
+    fn ask_tools(&mut self, ask: bool, out: &mut Vec<Output>);
+
+    /// A question of [`Output::Asked`] is decided. Not called for one that was withdrawn.
+    fn decided(&mut self, question: &str, verdict: Verdict<Map<String, Value>>, out: &mut Vec<Output>);
+
     /// The process printed a line, given without its newline. A line that the driver does not understand is ignored.
     fn line(&mut self, line: &[u8], out: &mut Vec<Output>);
 
     /// The process has ended. `stderr` is the end of what it printed there.
     fn exit(&mut self, exit: &Exit, stderr: &str, out: &mut Vec<Output>);
+}
+
+/// A question whether a tool may be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Names the question while it is open.
+    pub question: String,
+    /// The subagent that asks; `None` in the main conversation.
+    pub subagent: Option<ConversationId>,
+    /// The agent's own id of the use, as in the `tool_use` block.
+    pub tool_use_id: String,
+    /// The tool's name as the agent knows it.
+    pub tool: String,
+    /// The tool's input.
+    pub input: Map<String, Value>,
 }
 
 /// What follows from something that happened to an agent.
@@ -99,6 +124,10 @@ pub enum Output {
     Stdin(Bytes),
     /// The process can take messages. Given once.
     Ready,
+    /// The agent asks whether it may use a tool, and waits for [`Driver::decided`].
+    Asked(Asked),
+    /// The agent does not wait any more for the answer to a question, named by its id. At the end of a turn that holds for all.
+    Withdrawn(String),
     /// Blocks and subagents: something to publish as it is.
     Event(Event),
     /// Usage and cost to be added to those of the session.
@@ -127,6 +156,8 @@ pub enum Output {
         /// Which one.
         stream: StreamName,
     },
+    /// The agent cannot take over while it runs what it was told: it is started anew before its next turn.
+    Outdated,
     /// The turn is over and the agent is idle.
     TurnEnded(TurnOutcome),
 }

@@ -2,5 +2,6 @@
 
 pub mod agent;
 pub mod environment;
+pub mod hooks;
 pub mod sandbox;
 pub mod store;

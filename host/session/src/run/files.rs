@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::{RunEvent, SeenContent, SeenFile, send};
+use crate::hex;
 use crate::path::RelativePath;
 use crate::ports::sandbox::{Content, Sandbox};
 
@@ -34,23 +35,16 @@ pub(super) async fn report(sandbox: &dyn Sandbox, paths: Vec<RelativePath>, limi
 /// SHA-256 as 64 lower-case hexadecimal digits.
 async fn hash(bytes: &Bytes) -> String {
     if bytes.len() <= INLINE_HASH_BYTES {
-        return hex_digest(bytes);
+        return digest(bytes);
     }
     let shared = bytes.clone();
-    match tokio::task::spawn_blocking(move || hex_digest(&shared)).await {
+    match tokio::task::spawn_blocking(move || digest(&shared)).await {
         Ok(digest) => digest,
         // The runtime is shutting down and takes no more blocking work.
-        Err(_) => hex_digest(bytes),
+        Err(_) => digest(bytes),
     }
 }
 
-fn hex_digest(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let digest = Sha256::digest(bytes);
-    let mut text = String::with_capacity(2 * digest.len());
-    for byte in digest {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+fn digest(bytes: &Bytes) -> String {
+    hex::encode(&Sha256::digest(bytes))
 }

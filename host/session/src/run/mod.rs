@@ -3,6 +3,7 @@
 //! It is a task of its own, so that an agent that prints without pause, a file that is read or a sandbox that takes a minute to come up never
 //! delays the session. The session tells it what to do through `Run` and gets back `RunEvent`s, bounded: an agent is read no faster than its session keeps up.
 
+mod asking;
 mod files;
 mod lines;
 mod pump;
@@ -23,6 +24,7 @@ use crate::message::Message;
 use crate::path::RelativePath;
 use crate::ports::agent::{Architecture, Output};
 use crate::ports::environment::Environment;
+use crate::ports::hooks::Hooks;
 use crate::ports::sandbox::Provider;
 use crate::ports::store::Store;
 use crate::record::{FileInfo, Options, StreamName};
@@ -62,6 +64,7 @@ pub(crate) struct Plan {
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) architecture: Arc<dyn Architecture>,
     pub(crate) environment: Arc<dyn Environment>,
+    pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) session: SessionId,
     pub(crate) epoch: Epoch,
     pub(crate) profile: ProfileId,
@@ -106,7 +109,7 @@ pub(crate) enum RunEvent {
     },
     /// The agent takes messages.
     Ready,
-    /// What the agent did: neither [`Output::Stdin`], [`Output::Ready`] nor [`Output::TurnEnded`].
+    /// What the agent did: none of those [`Output`]s that the run acts on itself.
     Outputs(Vec<Output>),
     /// A workspace file, as it is now.
     File(SeenFile),

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::FramedRead;
 
+use super::asking::Asking;
 use super::lines::{Line, LineDecoder, TooLong};
 use super::start::Started;
 use super::{End, Limits, RunCommand, RunEvent, files, send};
@@ -34,6 +35,7 @@ type Lines = ReadyChunks<FramedRead<Box<dyn AsyncRead + Send + Unpin>, LineDecod
 struct Pump<'a> {
     sandbox: Arc<dyn Sandbox>,
     driver: Box<dyn Driver>,
+    asking: Asking,
     limits: Limits,
     events: &'a mpsc::Sender<RunEvent>,
     stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
@@ -59,7 +61,7 @@ pub(super) async fn pump(
     commands: &mut mpsc::Receiver<RunCommand>,
     events: &mpsc::Sender<RunEvent>,
 ) -> End {
-    let Started { sandbox, process, driver } = started;
+    let Started { sandbox, process, driver, asking, mut asks_tools } = started;
     let mut lines: Lines = FramedRead::new(process.stdout, LineDecoder::new(limits.line_bytes)).ready_chunks(LINES);
     let mut stderr = Some(process.stderr);
     let mut control = process.control;
@@ -67,9 +69,11 @@ pub(super) async fn pump(
     let mut output_open = true;
     let mut commands_open = true;
     let mut watching = true;
+    let mut asks_may_change = true;
     let mut pump = Pump {
         sandbox,
         driver,
+        asking,
         limits,
         events,
         stdin: Some(process.stdin),
@@ -90,7 +94,13 @@ pub(super) async fn pump(
         let sandbox = Arc::clone(&pump.sandbox);
         tokio::select! {
             command = commands.recv(), if commands_open => match command {
-                Some(command) => pump.command(command, &mut out).await,
+                Some(command) => {
+                    // A message that comes after a change finds it in force.
+                    if asks_tools.has_changed().unwrap_or(false) {
+                        pump.driver.ask_tools(*asks_tools.borrow_and_update(), &mut out);
+                    }
+                    pump.command(command, &mut out).await;
+                }
                 None => {
                     commands_open = false;
                     pump.stop(Duration::ZERO);
@@ -113,6 +123,17 @@ pub(super) async fn pump(
             read = read_some(stderr.as_mut(), &mut stderr_buffer) => match read {
                 Ok(read) if read > 0 => pump.keep_stderr(stderr_buffer.split()),
                 Ok(_) | Err(_) => stderr = None,
+            },
+            (question, verdict) = pump.asking.decided() => {
+                pump.driver.decided(&question, verdict, &mut out);
+                pump.carry_out(&mut out).await;
+            }
+            changed = asks_tools.changed(), if asks_may_change => match changed {
+                Ok(()) => {
+                    pump.driver.ask_tools(*asks_tools.borrow_and_update(), &mut out);
+                    pump.carry_out(&mut out).await;
+                }
+                Err(_) => asks_may_change = false,
             },
             changes = sandbox.changes(), if watching => match changes {
                 Ok(paths) => pump.report_files(paths).await,
@@ -196,6 +217,12 @@ impl Pump<'_> {
                     self.pass_on(&mut outputs).await;
                     send(self.events, RunEvent::Ready).await;
                 }
+                Output::Asked(asked) => {
+                    // What is asked about is seen before it is decided.
+                    self.pass_on(&mut outputs).await;
+                    self.asking.ask(asked);
+                }
+                Output::Withdrawn(question) => self.asking.withdraw(&question),
                 Output::TurnEnded(outcome) => {
                     self.pass_on(&mut outputs).await;
                     self.end_turn(outcome).await;
@@ -204,7 +231,8 @@ impl Pump<'_> {
                 | Output::Spent { .. }
                 | Output::Metadata { .. }
                 | Output::Transcript { .. }
-                | Output::TranscriptReset { .. } => {
+                | Output::TranscriptReset { .. }
+                | Output::Outdated => {
                     outputs.push(output);
                 }
             }
@@ -220,6 +248,7 @@ impl Pump<'_> {
 
     async fn end_turn(&mut self, outcome: TurnOutcome) {
         self.turn_running = false;
+        self.asking.withdraw_all();
         self.clear_deadline();
         self.flush_files().await;
         send(self.events, RunEvent::TurnEnded(outcome)).await;

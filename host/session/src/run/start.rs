@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::asking::Asking;
 use super::{End, Plan, RunEvent, Transcripts, files, send};
 use crate::path::RelativePath;
 use crate::ports::agent::{Driver, LaunchContext};
@@ -18,6 +19,9 @@ pub(super) struct Started {
     pub(super) sandbox: Arc<dyn Sandbox>,
     pub(super) process: Process,
     pub(super) driver: Box<dyn Driver>,
+    pub(super) asking: Asking,
+    /// Whether hooks decide on tools, as of when the agent was started.
+    pub(super) asks_tools: watch::Receiver<bool>,
 }
 
 /// Makes the sandbox, lays everything down in one go and starts the agent.
@@ -39,6 +43,7 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result
     let sandbox: Arc<dyn Sandbox> = Arc::from(plan.provider.start(spec, &progress).await.map_err(sandbox_failed)?);
     send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
 
+    let mut asks_tools = plan.hooks.tools();
     let launch = plan
         .architecture
         .launch(LaunchContext {
@@ -47,6 +52,7 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result
             layout: sandbox.layout(),
             agent_session_id: plan.agent_session_id.as_deref(),
             transcripts: &transcripts,
+            asks_tools: *asks_tools.borrow_and_update(),
             environment: Arc::clone(&plan.environment),
         })
         .map_err(|error| End::Failed { code: "AGENT_FAILED", message: format!("failed to start the agent: {error}") })?;
@@ -66,7 +72,8 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result
     sandbox.write(files).await.map_err(sandbox_failed)?;
     files::report(sandbox.as_ref(), new_files, plan.limits.file_bytes, events).await;
     let process = sandbox.spawn(launch.command).await.map_err(sandbox_failed)?;
-    Ok(Started { sandbox, process, driver: launch.driver })
+    let asking = Asking::new(plan.hooks, plan.session);
+    Ok(Started { sandbox, process, driver: launch.driver, asking, asks_tools })
 }
 
 fn sandbox_failed(error: sandbox::Error) -> End {

@@ -132,7 +132,7 @@ impl Task {
     }
 
     /// Ends the run, which says so when it is done.
-    fn stop_run(&mut self, grace: Duration) {
+    pub(super) fn stop_run(&mut self, grace: Duration) {
         self.run_is_ready = false;
         let is_deaf = self.run.as_ref().is_some_and(|run| run.tell(RunCommand::Stop { grace }).is_err() && !run.has_ended());
         if is_deaf {

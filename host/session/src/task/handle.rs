@@ -5,9 +5,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::event::Event;
 use crate::id::{MessageId, Sequence};
-use crate::manager::{Error, Listed, Subscribed};
-use crate::message::Content;
+use crate::log::Reveal;
+use crate::manager::{Error, Listed, SessionState, Subscribed};
+use crate::message::Message;
+use crate::metadata::OfHooks;
 use crate::record::Options;
 use crate::state::View;
 
@@ -16,14 +19,59 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What others ask a session for.
 pub(crate) enum Command {
-    Message { id: MessageId, content: Content, reply: Reply<MessageId> },
-    Interrupt { reply: Reply<bool> },
-    UpdateOptions { patch: Options, reply: Reply<Options> },
-    Sync { reply: Reply<()> },
-    View { reply: Reply<View> },
-    Subscribe { since: Option<Sequence>, reply: Reply<Subscribed> },
-    Unload { reply: Reply<()> },
-    Delete { reply: Reply<()> },
+    Message {
+        message: Message,
+        reply: Reply<MessageId>,
+    },
+    /// Whether the id of a message is taken, so that nobody needs to decide on one any more.
+    Knows {
+        id: MessageId,
+        reply: Reply<bool>,
+    },
+    Interrupt {
+        reply: Reply<bool>,
+    },
+    UpdateOptions {
+        patch: Options,
+        reply: Reply<Options>,
+    },
+    Sync {
+        reply: Reply<()>,
+    },
+    /// Not to be shown before it is revealed.
+    View {
+        reply: Reply<(View, Option<Reveal>)>,
+    },
+    /// Not to be shown before it is revealed.
+    Subscribe {
+        since: Option<Sequence>,
+        reply: Reply<(Subscribed, Option<Reveal>)>,
+    },
+    State {
+        reply: Reply<SessionState>,
+    },
+    /// Changes what hooks keep in the metadata.
+    SetMetadata {
+        update: OfHooks,
+        reply: Reply<()>,
+    },
+    /// Adds a `system` block of a hook.
+    Note {
+        hook: String,
+        text: String,
+        reply: Reply<()>,
+    },
+    /// Publishes an event that is not stored.
+    Tell {
+        event: Event,
+        reply: Reply<()>,
+    },
+    Unload {
+        reply: Reply<()>,
+    },
+    Delete {
+        reply: Reply<()>,
+    },
 }
 
 /// Speaks to a session's task. Cheap to clone.

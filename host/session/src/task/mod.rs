@@ -8,7 +8,9 @@
 
 mod closing;
 mod handle;
+mod hooks;
 mod load;
+mod options;
 mod runs;
 mod turns;
 
@@ -24,11 +26,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, RecordLine, Runtime, SandboxState};
 use crate::id::{BlockId, MessageId, Sequence, SessionId};
-use crate::log::{EventLog, Subscription};
+use crate::log::{EventLog, Reveal, Subscription};
 use crate::manager::{Error, ListChange, Listed, Settings, Subscribed};
-use crate::message::{Content, Message};
+use crate::message::Message;
+use crate::metadata::OfHooks;
 use crate::ports::agent::Architecture;
 use crate::ports::environment::Environment;
+use crate::ports::hooks::Hooks;
 use crate::ports::sandbox::Provider;
 use crate::ports::store::{self, Store};
 use crate::record::{FileInfo, Options, StreamName};
@@ -54,6 +58,7 @@ pub(crate) struct Context {
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) architectures: BTreeMap<&'static str, Arc<dyn Architecture>>,
     pub(crate) environment: Arc<dyn Environment>,
+    pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) settings: Settings,
     pub(crate) changes: broadcast::Sender<ListChange>,
     /// Cancelled when the host is about to end.
@@ -63,6 +68,7 @@ pub(crate) struct Context {
 /// What is done when a write is durable.
 enum Then {
     Repaired(Vec<Event>),
+    Told { events: Vec<Event>, reply: Reply<()> },
     Accepted { message: Message, reply: Reply<MessageId> },
     Known { id: MessageId, reply: Reply<MessageId> },
     OptionsUpdated { options: Options, reply: Reply<Options> },
@@ -84,12 +90,16 @@ struct Task {
     /// Transcripts that are stored or about to be.
     transcript_streams: Vec<StreamName>,
     /// Messages that are being written.
-    accepting: HashMap<MessageId, Content>,
-    /// Options that are being written.
+    accepting: HashMap<MessageId, Message>,
+    /// Options, with those that are being written.
     options: Options,
+    /// What hooks keep in the metadata, with what is being written.
+    hook_metadata: OfHooks,
     turn: Option<turns::Turn>,
     run: Option<Run>,
     run_is_ready: bool,
+    /// The agent must be started anew before its next turn.
+    run_is_outdated: bool,
     /// The options that the run was started with.
     run_options: Options,
     sandbox: Option<SandboxState>,
@@ -117,16 +127,18 @@ pub(crate) fn spawn(
     let (listed, listed_receiver) = watch::channel(Arc::new(Listed { record: state.record.clone(), runtime: runtime.clone() }));
     let ended = CancellationToken::new();
     let mut task = Task {
-        log: EventLog::new(epoch, context.settings.log),
+        log: EventLog::new(session.clone(), epoch, context.settings.log, Arc::clone(&context.hooks)),
         recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths),
         grown: HashSet::new(),
         transcripts: BTreeMap::new(),
         transcript_streams: transcripts,
         accepting: HashMap::new(),
         options: state.record.options.clone(),
+        hook_metadata: state.metadata().hooks.clone(),
         turn: None,
         run: None,
         run_is_ready: false,
+        run_is_outdated: false,
         run_options: Options::new(),
         sandbox: None,
         listed,
@@ -178,7 +190,8 @@ impl Task {
                 commands.close();
             }
             let idle_at = self.idle_at();
-            let reads_agent = self.recorder.waiting_bytes() < BACKLOG_BYTES || self.is_deleting();
+            let log_is_behind = self.log.is_behind();
+            let reads_agent = (self.recorder.waiting_bytes() < BACKLOG_BYTES && !log_is_behind) || self.is_deleting();
             tokio::select! {
                 command = commands.recv(), if !commands.is_closed() || !commands.is_empty() => match command {
                     Some(command) if self.closing.is_none() => self.command(command),
@@ -187,6 +200,7 @@ impl Task {
                 },
                 progress = self.recorder.progress() => self.written(progress),
                 event = next_event(&mut self.run), if reads_agent => self.run_event(event),
+                () = self.log.caught_up(), if log_is_behind => {}
                 _ = sync.tick() => self.flush(),
                 () = tokio::time::sleep_until(idle_at) => self.idle(),
                 () = closing::deadline(self.closing.as_ref()) => self.closing_deadline(),
@@ -198,12 +212,17 @@ impl Task {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Message { id, content, reply } => self.accept(id, content, reply),
+            Command::Message { message, reply } => self.accept(message, reply),
+            Command::Knows { id, reply } => drop(reply.send(Ok(self.knows(&id)))),
             Command::Interrupt { reply } => drop(reply.send(Ok(self.interrupt()))),
             Command::UpdateOptions { patch, reply } => self.update_options(patch, reply),
             Command::Sync { reply } => self.sync(reply),
-            Command::View { reply } => drop(reply.send(Ok(self.view()))),
+            Command::View { reply } => drop(reply.send(Ok((self.view(), self.log.reveal())))),
             Command::Subscribe { since, reply } => drop(reply.send(Ok(self.subscribe(since)))),
+            Command::State { reply } => drop(reply.send(Ok((&self.state).into()))),
+            Command::SetMetadata { update, reply } => self.set_metadata(update, reply),
+            Command::Note { hook, text, reply } => self.add_note(hook, text, reply),
+            Command::Tell { event, reply } => self.tell(event, reply),
             Command::Unload { reply } => self.unload(reply),
             Command::Delete { reply } => self.delete(reply),
         }
@@ -213,36 +232,17 @@ impl Task {
         self.state.view(self.log.latest())
     }
 
-    fn subscribe(&mut self, since: Option<Sequence>) -> Subscribed {
+    fn subscribe(&mut self, since: Option<Sequence>) -> (Subscribed, Option<Reveal>) {
         self.touch();
         let continued: Option<Subscription> = since.and_then(|since| self.log.resume(since));
         match continued {
-            Some(subscription) => Subscribed::Continued(subscription),
-            None => Subscribed::Snapshot { view: Box::new(self.view()), subscription: self.log.subscribe(), resync: since.is_some() },
+            Some(subscription) => (Subscribed::Continued(subscription), None),
+            None => {
+                let reveal = self.log.reveal();
+                let (view, subscription) = (Box::new(self.view()), self.log.subscribe());
+                (Subscribed::Snapshot { view, subscription, resync: since.is_some() }, reveal)
+            }
         }
-    }
-
-    fn update_options(&mut self, patch: Options, reply: Reply<Options>) {
-        if let Err(error) = self.can_write() {
-            drop(reply.send(Err(error)));
-            return;
-        }
-        let mut options = self.options.clone();
-        merge_patch(&mut options, patch);
-        let checked = self.context.settings.check_options(&options).and_then(|()| match self.architecture() {
-            Some(architecture) => architecture.check_options(&options).map_err(|error| Error::Invalid(error.to_string())),
-            None => Ok(()),
-        });
-        if let Err(error) = checked {
-            drop(reply.send(Err(error)));
-            return;
-        }
-        self.repair();
-        self.options.clone_from(&options);
-        let data = self.record_lines(&[Event::OptionsUpdated { options: options.clone() }]);
-        self.recorder.push(Write::Append { stream: StreamName::Events, data }, None);
-        let changes = crate::record::RecordChanges { options: Some(options.clone()), ..Default::default() };
-        self.recorder.push(Write::Update { changes }, Some(Then::OptionsUpdated { options, reply }));
     }
 
     fn architecture(&self) -> Option<&Arc<dyn Architecture>> {
@@ -279,6 +279,12 @@ impl Task {
     fn durable(&mut self, then: Then, result: Result<(), store::Error>) {
         match then {
             Then::Repaired(events) => self.publish_recorded(events),
+            Then::Told { events, reply } => {
+                if result.is_ok() {
+                    self.publish_recorded(events);
+                }
+                drop(reply.send(result.map_err(Error::from)));
+            }
             Then::Accepted { message, reply } => self.accepted(message, reply, result),
             Then::Known { id, reply } => drop(reply.send(result.map(|()| id).map_err(Error::from))),
             Then::OptionsUpdated { options, reply } => {
@@ -425,7 +431,8 @@ fn lose(then: Then, error: &store::Error) {
         Then::Synced(reply) => drop(reply.send(Err(error()))),
         Then::Accepted { reply, .. } | Then::Known { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
         Then::OptionsUpdated { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
-        Then::Accepted { .. } | Then::Known { .. } | Then::OptionsUpdated { .. } => {}
+        Then::Told { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
+        Then::Accepted { .. } | Then::Known { .. } | Then::OptionsUpdated { .. } | Then::Told { .. } => {}
         Then::Repaired(_) | Then::TurnEnded(_) | Then::Saved(_) => {}
     }
 }
@@ -434,29 +441,5 @@ async fn next_event(run: &mut Option<Run>) -> Option<RunEvent> {
     match run {
         Some(run) => run.next().await,
         None => pending().await,
-    }
-}
-
-/// JSON merge patch (RFC 7396) for an object: `null` removes, objects are merged, everything else replaces.
-fn merge_patch(target: &mut Options, patch: Options) {
-    use serde_json::Value;
-    for (key, value) in patch {
-        match value {
-            Value::Null => {
-                target.remove(&key);
-            }
-            Value::Object(patch) => {
-                let slot = target.entry(key).or_insert(Value::Null);
-                if !slot.is_object() {
-                    *slot = Value::Object(Options::new());
-                }
-                if let Value::Object(target) = slot {
-                    merge_patch(target, patch);
-                }
-            }
-            value => {
-                target.insert(key, value);
-            }
-        }
     }
 }

@@ -27,6 +27,7 @@ impl Task {
             last_health_check: None,
         });
         self.run_is_ready = false;
+        self.run_is_outdated = false;
         let Some(architecture) = self.architecture().cloned() else {
             let name = &self.state.record.architecture;
             let message = format!("this host cannot run the architecture {name:?}");
@@ -40,6 +41,7 @@ impl Task {
             provider: Arc::clone(&self.context.provider),
             architecture,
             environment: Arc::clone(&self.context.environment),
+            hooks: Arc::clone(&self.context.hooks),
             session: self.id().clone(),
             epoch: self.recorder.epoch(),
             profile: self.state.record.profile.clone(),
@@ -127,8 +129,9 @@ impl Task {
                     self.transcripts.remove(&stream);
                     self.recorder.push(Write::Reset { stream }, None);
                 }
+                Output::Outdated => self.run_is_outdated = true,
                 // The run keeps these to itself.
-                Output::Stdin(_) | Output::Ready | Output::TurnEnded(_) => {}
+                Output::Stdin(_) | Output::Ready | Output::Asked(_) | Output::Withdrawn(_) | Output::TurnEnded(_) => {}
             }
         }
         self.publish(events);

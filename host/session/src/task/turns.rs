@@ -7,7 +7,7 @@ use crate::block::{Block, UserMessage};
 use crate::event::{Event, TurnOutcome};
 use crate::id::{BlockId, ConversationId, MessageId};
 use crate::manager::Error;
-use crate::message::{Content, Message};
+use crate::message::{self, Message};
 use crate::metadata::Metadata;
 use crate::ports::store;
 use crate::record::{RecordChanges, StreamName};
@@ -25,10 +25,11 @@ pub(super) struct Turn {
 
 impl Task {
     /// Takes a message in: it is written, and then waits for its turn.
-    pub(super) fn accept(&mut self, id: MessageId, content: Content, reply: Reply<MessageId>) {
+    pub(super) fn accept(&mut self, message: Message, reply: Reply<MessageId>) {
         self.touch();
-        if let Some(known) = self.known_content(&id) {
-            if *known != content {
+        let id = message.id.clone();
+        if let Some(is_same) = self.is_repeat(&message) {
+            if !is_same {
                 drop(reply.send(Err(Error::MessageConflict(id))));
             } else {
                 // Durable when everything that was written up to now is.
@@ -48,19 +49,28 @@ impl Task {
             return;
         }
         self.repair();
-        let message = Message { id, content };
-        self.accepting.insert(message.id.clone(), message.content.clone());
+        self.accepting.insert(id, message.clone());
         let data = self.record_lines(&[Event::MessageAccepted { message: message.clone() }]);
         self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(Then::Accepted { message, reply }));
     }
 
-    /// What a message with this id said, if there is one.
-    fn known_content(&self, id: &MessageId) -> Option<&Content> {
-        let queued = || self.state.queue().iter().find(|message| message.id == *id).map(|message| &message.content);
-        self.accepting.get(id).or_else(queued).or_else(|| match self.state.block(&BlockId::from(id.clone())) {
-            Some(Block::UserMessage(block)) => Some(&block.content),
+    /// Whether the id is a message's, or could not be one any more.
+    pub(super) fn knows(&self, id: &MessageId) -> bool {
+        self.accepting.contains_key(id)
+            || self.state.queue().iter().any(|message| message.id == *id)
+            || self.state.block(&BlockId::from(id.clone())).is_some()
+    }
+
+    /// Of a message with this id, if there is one: whether the client had sent the same.
+    fn is_repeat(&self, sent: &Message) -> Option<bool> {
+        let queued = || self.state.queue().iter().find(|message| message.id == sent.id);
+        if let Some(known) = self.accepting.get(&sent.id).or_else(queued) {
+            return Some(message::is_same(&known.content, known.sent_digest.as_deref(), sent));
+        }
+        match self.state.block(&BlockId::from(sent.id.clone())) {
+            Some(Block::UserMessage(block)) => Some(message::is_same(&block.content, self.state.sent_digest(&sent.id), sent)),
             _ => None,
-        })
+        }
     }
 
     /// The message is in the store.
@@ -107,7 +117,9 @@ impl Task {
         }
         if let Some(turn) = self.turn.as_ref().filter(|turn| !turn.is_delivered && !turn.is_ending) {
             let message = turn.message.clone();
-            if self.run_is_ready {
+            if self.run_is_ready && self.run_is_outdated {
+                self.stop_run(self.context.settings.run.stop_grace);
+            } else if self.run_is_ready {
                 let is_delivered = self.tell_run(RunCommand::Message(message));
                 if let Some(turn) = &mut self.turn {
                     turn.is_delivered = is_delivered;

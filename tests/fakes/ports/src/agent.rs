@@ -9,12 +9,17 @@ use agent_host_session::id::{BlockId, ConversationId};
 use agent_host_session::message::Message;
 use agent_host_session::metadata::{Metadata, Usage};
 use agent_host_session::path::RelativePath;
-use agent_host_session::ports::agent::{Architecture, Driver, Invalid, Launch, LaunchContext, Output};
+use agent_host_session::ports::agent::{Architecture, Asked, Driver, Invalid, Launch, LaunchContext, Output};
 use agent_host_session::ports::environment::Environment;
+use agent_host_session::ports::hooks::Verdict;
 use agent_host_session::ports::sandbox::{Command, Exit, File, Root};
 use agent_host_session::record::{Options, StreamName};
 use agent_host_session::time::Timestamp;
 use bytes::Bytes;
+use serde_json::{Map, Value};
+
+/// The option that makes an agent that cannot begin to ask about tools while it runs.
+const STUBBORN: &str = "stubborn";
 
 /// The architecture.
 #[derive(Debug)]
@@ -32,7 +37,7 @@ impl Architecture for FakeArchitecture {
     }
 
     fn check_options(&self, options: &Options) -> Result<(), Invalid> {
-        match options.keys().find(|key| key.as_str() != "model" && key.as_str() != "depth") {
+        match options.keys().find(|key| !["model", "depth", STUBBORN].contains(&key.as_str())) {
             Some(key) => Err(Invalid(format!("unknown option {key:?}"))),
             None => Ok(()),
         }
@@ -63,13 +68,28 @@ impl Architecture for FakeArchitecture {
         Ok(Launch {
             files: files.chain(history).collect(),
             command: Command { program: "fake".to_owned(), args: Vec::new(), env: Vec::new() },
-            driver: Box::new(FakeDriver { environment: context.environment, block: None, in_turn: false, interrupted: false }),
+            driver: Box::new(FakeDriver {
+                environment: context.environment,
+                asks_tools: context.asks_tools,
+                is_stubborn: context.options.contains_key(STUBBORN),
+                asked: None,
+                block: None,
+                in_turn: false,
+                interrupted: false,
+            }),
         })
     }
 }
 
+/// The program has one question open at a time.
+const QUESTION: &str = "question";
+
 struct FakeDriver {
     environment: Arc<dyn Environment>,
+    asks_tools: bool,
+    is_stubborn: bool,
+    /// The text of the open question.
+    asked: Option<String>,
     block: Option<(BlockId, Timestamp, String)>,
     in_turn: bool,
     interrupted: bool,
@@ -84,6 +104,7 @@ impl FakeDriver {
     }
 
     fn end(&mut self, outcome: TurnOutcome, out: &mut Vec<Output>) {
+        self.asked = None;
         self.complete(out);
         if std::mem::take(&mut self.in_turn) {
             out.push(Output::TurnEnded(outcome));
@@ -104,12 +125,34 @@ impl Driver for FakeDriver {
 
     fn interrupt(&mut self, out: &mut Vec<Output>) {
         self.interrupted = true;
+        if self.asked.take().is_some() {
+            out.push(Output::Withdrawn(QUESTION.to_owned()));
+        }
         out.push(Output::Stdin("interrupt\n".into()));
     }
 
     fn options(&mut self, options: &Options, out: &mut Vec<Output>) {
         let model = options.get("model").and_then(|model| model.as_str()).unwrap_or("none");
         out.push(Output::Stdin(format!("model {model}\n").into()));
+    }
+
+    fn ask_tools(&mut self, ask: bool, out: &mut Vec<Output>) {
+        if self.is_stubborn {
+            out.push(Output::Outdated);
+        } else {
+            self.asks_tools = ask;
+        }
+    }
+
+    fn decided(&mut self, question: &str, verdict: Verdict<Map<String, Value>>, out: &mut Vec<Output>) {
+        assert_eq!(question, QUESTION);
+        let Some(text) = self.asked.take() else { unreachable!("a question that was withdrawn is not decided") };
+        let answer = match verdict {
+            Verdict::Allow => format!("allow {text}\n"),
+            Verdict::Replace(input) => format!("allow {}\n", input.get("text").and_then(Value::as_str).unwrap_or_default()),
+            Verdict::Deny { reason, .. } => format!("deny {reason}\n"),
+        };
+        out.push(Output::Stdin(answer.into()));
     }
 
     fn line(&mut self, line: &[u8], out: &mut Vec<Output>) {
@@ -130,6 +173,17 @@ impl Driver for FakeDriver {
                 out.push(Output::Event(Event::BlockDelta { conversation, block_id: id.clone(), delta: text.to_owned() }));
             }
             "transcript" => out.push(Output::Transcript { stream: StreamName::TranscriptMain, data: format!("{text}\n").into() }),
+            "ask" if self.asks_tools => {
+                let (tool, text) = text.split_once(' ').unwrap_or((text, ""));
+                self.asked = Some(text.to_owned());
+                let input = Map::from_iter([("text".to_owned(), Value::from(text))]);
+                let (question, tool_use_id) = (QUESTION.to_owned(), QUESTION.to_owned());
+                out.push(Output::Asked(Asked { question, subagent: None, tool_use_id, tool: tool.to_owned(), input }));
+            }
+            "ask" => {
+                let (_, text) = text.split_once(' ').unwrap_or((text, ""));
+                out.push(Output::Stdin(format!("allow {text}\n").into()));
+            }
             "model" => {
                 let metadata = Metadata { model: Some(text.to_owned()), ..Metadata::default() };
                 out.push(Output::Metadata { conversation, metadata });

@@ -6,10 +6,12 @@
 //! | [`sandbox`] | the provider of sandboxes, with a program in them that does what it is told |
 //! | [`agent`] | the architecture and the driver of that program |
 //! | [`environment`] | the clock and the randomness |
+//! | [`hooks`] | the event hooks |
 #![forbid(unsafe_code)]
 
 pub mod agent;
 pub mod environment;
+pub mod hooks;
 pub mod sandbox;
 pub mod store;
 
@@ -26,6 +28,8 @@ pub struct World {
     pub store: Arc<store::MemoryStore>,
     /// Its sandboxes.
     pub provider: Arc<sandbox::FakeProvider>,
+    /// Its hooks.
+    pub hooks: Arc<hooks::ScriptedHooks>,
 }
 
 impl World {
@@ -40,14 +44,16 @@ impl World {
     /// A new host over the same store.
     pub fn over(store: Arc<store::MemoryStore>, settings: Settings) -> Self {
         let provider = Arc::new(sandbox::FakeProvider::default());
+        let hooks = Arc::new(hooks::ScriptedHooks::default());
         let manager = Manager::new(
             Arc::clone(&store) as _,
             Arc::clone(&provider) as _,
             [Arc::new(agent::FakeArchitecture) as _],
             Arc::new(environment::CountingEnvironment::default()),
+            Arc::clone(&hooks) as _,
             settings,
         );
-        Self { manager, store, provider }
+        Self { manager, store, provider, hooks }
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `die` | says `dying` and exits with status 3 |
 //! | `write PATH TEXT` | writes a workspace file |
 //! | `remove PATH` | removes it |
+//! | `tool NAME TEXT` | says `asking`, asks whether it may use the tool, and says whether it was `denied` and why, or `ran` and with which text |
 //! | `history` | says how many bytes of transcript it was started with |
 //! | anything else | says it back, word by word |
 
@@ -220,6 +221,8 @@ async fn program(disk: Arc<Disk>, stdin: DuplexStream, mut stdout: DuplexStream)
             "hello" => "ready\n".to_owned(),
             "model" => format!("model {text}\n"),
             "interrupt" => "end\n".to_owned(),
+            "allow" => format!("delta  ran {text}\nend\n"),
+            "deny" => format!("delta  denied {text}\nend\n"),
             "message" => match answer(&disk, text) {
                 Some(answer) => answer,
                 None => {
@@ -246,6 +249,10 @@ fn answer(disk: &Disk, message: &str) -> Option<String> {
             return Some(printed);
         }
         ["die"] => return None,
+        ["tool", tool, text @ ..] => {
+            printed.push_str(&format!("ask {tool} {}\ndelta asking\n", text.join(" ")));
+            return Some(printed);
+        }
         ["write", path, content @ ..] => {
             let path = RelativePath::new(*path).ok()?;
             lock(&disk.workspace).insert(path.clone(), Bytes::from(content.join(" ")));

@@ -4,6 +4,7 @@
 //! background work can go on after a result. (A command that never says that it is `running` does not announce its states; there the result ends
 //! the turn.) Whatever is open then is completed as it is, so that a turn never leaves a block open.
 
+mod asking;
 mod content;
 mod session;
 mod stream;
@@ -19,16 +20,18 @@ use agent_host_session::message::Message;
 use agent_host_session::metadata::{Metadata, Usage};
 use agent_host_session::ports::agent::{Driver, Output};
 use agent_host_session::ports::environment::Environment;
+use agent_host_session::ports::hooks::Verdict;
 use agent_host_session::ports::sandbox::Exit;
 use agent_host_session::record::Options;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
+use self::asking::Questions;
 pub(super) use self::session::Session;
 use self::stream::Stream;
 use self::subagents::Subagents;
 use self::tools::Tools;
 use self::turn::Turn;
-use super::control::{self, Request};
+use super::control::{self, Hooks, Request};
 use super::options::SessionOptions;
 use super::report;
 use super::wire::{self, Answer, ApiRetry, CompactBoundary, Init, Line, Mirror, System, TurnResult};
@@ -44,6 +47,11 @@ pub(super) struct ClaudeDriver {
     options: SessionOptions,
     stream: Stream,
     tools: Tools,
+    /// What the command asks and the host has not answered.
+    questions: Questions,
+    asks_tools: bool,
+    /// The request to ask about tools from now on, until it is answered.
+    ask_request: Option<String>,
     subagents: Subagents,
     turn: Option<Turn>,
     ready: bool,
@@ -62,7 +70,7 @@ pub(super) struct ClaudeDriver {
 }
 
 impl ClaudeDriver {
-    pub(super) fn new(environment: Arc<dyn Environment>, session: Session, options: SessionOptions) -> Self {
+    pub(super) fn new(environment: Arc<dyn Environment>, session: Session, options: SessionOptions, asks_tools: bool) -> Self {
         let total_cost_usd = session.is_fresh().then_some(0.0);
         Self {
             ledger: Ledger::new(environment),
@@ -70,6 +78,9 @@ impl ClaudeDriver {
             options,
             stream: Stream::default(),
             tools: Tools::default(),
+            questions: Questions::default(),
+            asks_tools,
+            ask_request: None,
             subagents: Subagents::default(),
             turn: None,
             ready: false,
@@ -84,7 +95,12 @@ impl ClaudeDriver {
 
     fn request(&mut self, request: &Request<'_>, out: &mut Vec<Output>) {
         self.requests += 1;
-        out.push(Output::Stdin(control::request(&format!("host-{}", self.requests), request)));
+        out.push(Output::Stdin(control::request(&self.last_request(), request)));
+    }
+
+    /// The name of the last request.
+    fn last_request(&self) -> String {
+        format!("host-{}", self.requests)
     }
 
     /// Tells what is new in `metadata` about the conversation with the user.
@@ -127,7 +143,8 @@ impl ClaudeDriver {
                 self.session.announce_reset();
                 self.note(&ConversationId::main(), report::CLEARED.to_owned(), out);
             }
-            Line::ControlRequest(asked) => out.push(Output::Stdin(control::answer(&asked))),
+            Line::ControlRequest(asked) => self.asked(&asked, out),
+            Line::ControlCancel(line) => self.withdrawn(line.request_id, out),
             Line::ControlResponse(line) => self.answered(line.response, out),
             Line::Unknown => {}
         }
@@ -251,6 +268,9 @@ impl ClaudeDriver {
             }
             return;
         }
+        if self.is_answer_to_ask(&answer, out) {
+            return;
+        }
         let queued = answer.response.and_then(|response| response.still_queued).unwrap_or_default();
         if let Some(turn) = self.turn.as_mut().filter(|turn| queued.contains(&turn.uuid)) {
             turn.interrupt_again = !turn.started;
@@ -300,6 +320,7 @@ impl ClaudeDriver {
         self.retried(out);
         self.stream.clear();
         self.tools.clear();
+        self.questions.clear();
         self.subagents.end_all(&mut self.ledger, out);
         self.ledger.complete_all(out);
     }
@@ -309,7 +330,8 @@ impl Driver for ClaudeDriver {
     fn start(&mut self, out: &mut Vec<Output>) {
         self.session.start(out);
         self.tell_session(out);
-        out.push(Output::Stdin(control::request(INITIALIZE, &Request::Initialize { forward_subagent_text: true })));
+        let hooks = self.asks_tools.then(Hooks::tools);
+        out.push(Output::Stdin(control::request(INITIALIZE, &Request::Initialize { forward_subagent_text: true, hooks })));
     }
 
     fn message(&mut self, message: &Message, out: &mut Vec<Output>) {
@@ -341,6 +363,14 @@ impl Driver for ClaudeDriver {
             self.request(&Request::SetMaxThinkingTokens { max_thinking_tokens: new.max_thinking_tokens }, out);
         }
         self.options = new;
+    }
+
+    fn ask_tools(&mut self, ask: bool, out: &mut Vec<Output>) {
+        self.begin_to_ask(ask, out);
+    }
+
+    fn decided(&mut self, question: &str, verdict: Verdict<Map<String, Value>>, out: &mut Vec<Output>) {
+        self.decide(question, verdict, out);
     }
 
     fn line(&mut self, line: &[u8], out: &mut Vec<Output>) {

@@ -21,6 +21,8 @@ struct Tool {
     block: BlockId,
     conversation: ConversationId,
     running_since: Option<Timestamp>,
+    /// What the host's hooks put in the place of the input.
+    replaced: Option<Value>,
 }
 
 impl Tools {
@@ -37,7 +39,7 @@ impl Tools {
             return tool.block.clone();
         }
         let block = ledger.start(conversation, Begin::Tool { name: name.to_owned(), tool_use_id: id.to_owned() }, out);
-        let tool = Tool { block: block.clone(), conversation: conversation.clone(), running_since: None };
+        let tool = Tool { block: block.clone(), conversation: conversation.clone(), running_since: None, replaced: None };
         self.open.insert(id.to_owned(), tool);
         block
     }
@@ -53,11 +55,31 @@ impl Tools {
         out: &mut Vec<Output>,
     ) {
         let block = self.announce(conversation, id, name, ledger, out);
+        let mut input = input;
         if let Some(tool) = self.open.get_mut(id) {
             tool.running_since = Some(ledger.environment().now());
+            input = tool.replaced.clone().unwrap_or(input);
         }
         let description = report::description(&input);
         ledger.update(&block, BlockUpdate { input: Some(input), status: Some(ToolStatus::Running), description, elapsed_ms: None }, out);
+    }
+
+    /// The tool gets another input than the model gave it. That may be decided before the model's own is told.
+    pub(super) fn replace(
+        &mut self,
+        conversation: &ConversationId,
+        id: &str,
+        name: &str,
+        input: Value,
+        ledger: &mut Ledger,
+        out: &mut Vec<Output>,
+    ) {
+        let block = self.announce(conversation, id, name, ledger, out);
+        if let Some(tool) = self.open.get_mut(id) {
+            tool.replaced = Some(input.clone());
+        }
+        let description = report::description(&input);
+        ledger.update(&block, BlockUpdate { input: Some(input), status: None, description, elapsed_ms: None }, out);
     }
 
     /// The tool takes long.

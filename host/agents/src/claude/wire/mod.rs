@@ -12,8 +12,8 @@ use std::fmt;
 use agent_host_session::metadata::Usage;
 use serde::de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 pub(in crate::claude) use self::system::*;
 
@@ -30,6 +30,7 @@ pub(in crate::claude) enum Line<'a> {
     Mirror(Mirror<'a>),
     ConversationReset,
     ControlRequest(ControlRequest<'a>),
+    ControlCancel(ControlCancel),
     ControlResponse(ControlResponse),
     Unknown,
 }
@@ -59,6 +60,7 @@ pub(in crate::claude) fn parse(line: &str) -> serde_json::Result<Line<'_>> {
         "transcript_mirror" => Line::Mirror(serde_json::from_str(line)?),
         "conversation_reset" => Line::ConversationReset,
         "control_request" => Line::ControlRequest(serde_json::from_str(line)?),
+        "control_cancel_request" => Line::ControlCancel(serde_json::from_str(line)?),
         "control_response" => Line::ControlResponse(serde_json::from_str(line)?),
         _ => Line::Unknown,
     })
@@ -296,6 +298,22 @@ pub(in crate::claude) struct Asked<'a> {
     pub input: Option<&'a RawValue>,
 }
 
+/// The `input` of a `hook_callback` for `PreToolUse`: a tool is about to be used.
+#[derive(Debug, Deserialize)]
+pub(in crate::claude) struct BeforeTool {
+    pub tool_name: String,
+    pub tool_input: Map<String, Value>,
+    pub tool_use_id: String,
+    /// Of a subagent.
+    pub agent_id: Option<String>,
+}
+
+/// The command does not wait for an answer any more.
+#[derive(Debug, Deserialize)]
+pub(in crate::claude) struct ControlCancel {
+    pub request_id: String,
+}
+
 /// The command answers the host.
 #[derive(Debug, Deserialize)]
 pub(in crate::claude) struct ControlResponse {
@@ -313,4 +331,6 @@ pub(in crate::claude) struct Answer {
 pub(in crate::claude) struct AnswerBody {
     /// The answer to an interrupt: messages that wait and were not interrupted.
     pub still_queued: Option<Vec<String>>,
+    /// The answer to a later `initialize`: what is to be asked has changed. Older commands take the request and change nothing.
+    pub hooks_applied: Option<bool>,
 }

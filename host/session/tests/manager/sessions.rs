@@ -1,92 +1,17 @@
-//! Sessions over fake ports: what the manager promises, with a clock that stands still unless everything waits.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+//! What the manager promises, whoever uses it.
 
 use std::time::Duration;
 
-use agent_host_session::block::Block;
 use agent_host_session::event::{Event, SandboxStatus, TurnOutcome};
-use agent_host_session::id::{Epoch, MessageId, ProfileId, Sequence, SessionId};
+use agent_host_session::id::{Epoch, ProfileId, Sequence, SessionId};
 use agent_host_session::log::{Ended, Published, Subscription};
-use agent_host_session::manager::{Create, Error, Manager, Settings, Subscribed};
+use agent_host_session::manager::{Create, Error, Settings, Subscribed};
 use agent_host_session::message::Content;
 use agent_host_session::ports::store::{self, Store as _};
 use agent_host_session::record::{Options, StreamName};
-use agent_host_session::state::View;
 use fake_ports::World;
 
-const WAIT: Duration = Duration::from_secs(3600);
-
-fn id() -> SessionId {
-    SessionId::new("s").unwrap()
-}
-
-fn create() -> Create {
-    Create { id: Some(id()), profile: ProfileId::new("default").unwrap(), architecture: "fake".into(), name: None, options: Options::new() }
-}
-
-fn settings() -> Settings {
-    Settings::default()
-}
-
-async fn world() -> World {
-    let world = World::new(settings()).await;
-    world.manager.create(create()).await.unwrap();
-    world
-}
-
-async fn say(manager: &Manager, text: &str) -> MessageId {
-    manager.send_message(&id(), None, Content::Text(text.into())).await.unwrap()
-}
-
-async fn say_as(manager: &Manager, message_id: &str, text: &str) -> Result<MessageId, Error> {
-    manager.send_message(&id(), Some(MessageId::new(message_id).unwrap()), Content::Text(text.into())).await
-}
-
-/// Waits until the session has ended this many turns and does nothing.
-async fn idle_after(manager: &Manager, turns: u64) -> View {
-    until(manager, |view| view.metadata.turns == Some(turns) && view.runtime.running_message_id.is_none()).await
-}
-
-/// Waits until the session does nothing and has so many blocks.
-async fn idle_with(manager: &Manager, blocks: usize) -> View {
-    until(manager, |view| view.runtime.running_message_id.is_none() && view.runtime.queued_messages == 0 && view.blocks.len() == blocks)
-        .await
-}
-
-async fn until(manager: &Manager, holds: impl Fn(&View) -> bool) -> View {
-    let (view, mut subscription) = match manager.subscribe(&id(), None).await.unwrap() {
-        Subscribed::Snapshot { view, subscription, .. } => (view, subscription),
-        Subscribed::Continued(_) => unreachable!("asked for a snapshot"),
-    };
-    if holds(&view) {
-        return *view;
-    }
-    tokio::time::timeout(WAIT, async {
-        loop {
-            subscription.next().await.unwrap();
-            let view = manager.get(&id()).await.unwrap();
-            if holds(&view) {
-                return view;
-            }
-        }
-    })
-    .await
-    .expect("it never came to that")
-}
-
-fn texts(view: &View) -> Vec<String> {
-    view.blocks
-        .iter()
-        .map(|block| match block.as_ref() {
-            Block::UserMessage(block) => format!("user: {}", block.content.text()),
-            Block::AssistantText(block) => format!("agent: {}", block.content),
-            Block::Error(block) => format!("error: {}", block.code.clone().unwrap_or_default()),
-            Block::System(block) => format!("system: {}", block.message),
-            other => format!("{other:?}"),
-        })
-        .collect()
-}
+use crate::support::{WAIT, create, id, idle_after, idle_with, say, say_as, settings, texts, until, world};
 
 #[tokio::test(start_paused = true)]
 async fn messages_sent_at_once_run_in_one_sandbox_one_after_the_other() {
