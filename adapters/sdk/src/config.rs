@@ -1,11 +1,11 @@
-//! What the operator wrote under `[persistence.config]`.
+//! What the operator wrote for the component, such as under `[persistence.config]`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::{Error, Result};
 
-/// The adapter's configuration: keys with values, both text.
+/// The component's configuration: keys with values, both text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config(Vec<(String, String)>);
 

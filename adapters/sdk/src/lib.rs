@@ -25,6 +25,14 @@ mod error;
 #[doc(hidden)]
 pub mod export;
 mod logging;
+/// ```no_run
+/// use agent_host_adapter::{Result, params, sql::{Connection, Executor}};
+///
+/// fn newest(database: &Connection, after: u64) -> Result<Vec<(String, Option<String>)>> {
+///     let rows = database.query("SELECT id, name FROM sessions WHERE created_at > ?1 ORDER BY created_at", params![after])?;
+///     rows.map(|mut row| Ok((row.take("id")?, row.take("name")?))).collect()
+/// }
+/// ```
 pub mod sql;
 
 pub use adapter::{Adapter, MAX_LIST_SESSIONS, MAX_READ_BYTES};

@@ -30,9 +30,9 @@ impl Log for HostLog {
 }
 
 /// Sends the macros of the [`log`] crate to the host, from `debug` on: the host's own filter decides what is kept, and `trace` in a hot path
-/// would cost a call into the host for each message. An adapter may change that with `log::set_max_level`.
+/// would cost a call into the host for each message. A component may change that with `log::set_max_level`.
 pub(crate) fn install() {
-    // It fails only if the adapter has installed a logger of its own, which then is the one to keep.
+    // It fails only if the component has installed a logger of its own, which then is the one to keep.
     if log::set_logger(&HostLog).is_ok() {
         log::set_max_level(LevelFilter::Debug);
     }

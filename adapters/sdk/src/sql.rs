@@ -1,13 +1,4 @@
 //! Databases that the host grants: a thin layer over the import `agent-host:sql`.
-//!
-//! ```no_run
-//! use agent_host_adapter::{Result, params, sql::{Connection, Executor}};
-//!
-//! fn newest(database: &Connection, after: u64) -> Result<Vec<(String, Option<String>)>> {
-//!     let rows = database.query("SELECT id, name FROM sessions WHERE created_at > ?1 ORDER BY created_at", params![after])?;
-//!     rows.map(|mut row| Ok((row.take("id")?, row.take("name")?))).collect()
-//! }
-//! ```
 
 use std::vec;
 
@@ -253,7 +244,7 @@ param! {
     &'a Vec<u8> => |bytes| Self::Blob(bytes);
     i64 => |integer| Self::Integer(integer);
     u32 => |integer| Self::Integer(integer.into());
-    // The contract's numbers are below 2^53; a larger one of the adapter's own becomes the largest that a database can hold.
+    // The contract's numbers are below 2^53; a larger one of the component's own becomes the largest that a database can hold.
     u64 => |integer| Self::Integer(i64::try_from(integer).unwrap_or(i64::MAX));
     f64 => |real| Self::Real(real);
 }

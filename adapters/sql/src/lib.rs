@@ -40,6 +40,12 @@ pub struct Sql {
 
 export_adapter!(Sql);
 
+/// The crate's version, or the one that whoever builds it wants it to be known by.
+const VERSION: &str = match option_env!("AGENT_HOST_ADAPTER_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 impl Adapter for Sql {
     fn open(config: &Config) -> Result<Self> {
         config.only(&[DATABASE_KEY])?;
@@ -49,7 +55,7 @@ impl Adapter for Sql {
     }
 
     fn info(&self) -> AdapterInfo {
-        AdapterInfo { name: "sql".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), concurrency: Concurrency::Pooled, extra: None }
+        AdapterInfo { name: "sql".to_owned(), version: VERSION.to_owned(), concurrency: Concurrency::Pooled, extra: None }
     }
 
     fn health(&self) -> Result<()> {

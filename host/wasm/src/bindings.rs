@@ -3,12 +3,13 @@
 #![expect(missing_docs, reason = "generated; the WIT files are the documentation")]
 
 wasmtime::component::bindgen!({
-    path: ["../../wit/0.1/types", "../../wit/0.1/sql", "../../wit/0.1/logging", "../../wit/0.1/persistence"],
+    path: ["../../wit/0.1/types", "../../wit/0.1/sql", "../../wit/0.1/http", "../../wit/0.1/logging", "../../wit/0.1/persistence"],
     inline: "
         package agent-host:host;
 
         world adapter {
             import agent-host:sql/sql@0.1.0;
+            import agent-host:http/http@0.1.0;
             import wasi:logging/logging@0.1.0-draft;
             include agent-host:persistence/persistence@0.1.0;
         }

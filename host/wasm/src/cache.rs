@@ -1,7 +1,8 @@
 //! Machine code on disk: compiled once, loaded in a fraction of a millisecond afterwards.
 //!
 //! An entry's name is made from the component's digest and from all that its machine code depends on (wasmtime's version, its configuration, the
-//! processor), so an entry is never stale. It begins with its own digest: one that was cut short or damaged is noticed before a byte of it is run.
+//! processor), so an entry is never stale. It begins with a digest of what it was made from and of itself: one that was cut short, damaged, or put in
+//! another's place is noticed before a byte of it is run.
 
 use std::hash::{Hash, Hasher};
 use std::io::Write;
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
 /// Tells the format; another one would be called otherwise.
-const MAGIC: &[u8; 8] = b"AHCACHE1";
+const MAGIC: &[u8; 8] = b"AHCACHE2";
 
 /// Length of a SHA-256 digest in bytes.
 const DIGEST_BYTES: usize = 32;
@@ -50,13 +51,14 @@ impl Cache {
                 return None;
             }
         };
-        let loaded = verified(&entry).ok_or_else(|| "it is damaged".to_owned()).and_then(|code| {
-            // SAFETY: the bytes are what `store` wrote below, which is what `Component::serialize` gave: their digest says that nothing of it was lost
-            // or changed since, and only the host's own user can write to the directory. They are copied out of `entry`, which no file change can reach.
-            #[expect(unsafe_code, reason = "the only way to load compiled code; see SAFETY")]
-            let component = unsafe { Component::deserialize(engine, code) };
-            component.map_err(|error| format!("{error:#}"))
-        });
+        let loaded =
+            verified(&entry, wasm).ok_or_else(|| "it is damaged, or was made from another component".to_owned()).and_then(|code| {
+                // SAFETY: the bytes are what `store` wrote below, which is what `Component::serialize` gave: their digest says that nothing of it was lost
+                // or changed since, and only the host's own user can write to the directory. They are copied out of `entry`, which no file change can reach.
+                #[expect(unsafe_code, reason = "the only way to load compiled code; see SAFETY")]
+                let component = unsafe { Component::deserialize(engine, code) };
+                component.map_err(|error| format!("{error:#}"))
+            });
         match loaded {
             Ok(component) => Some(component),
             Err(reason) => {
@@ -74,7 +76,7 @@ impl Cache {
         let code = component.serialize()?;
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
         file.write_all(MAGIC)?;
-        file.write_all(&Sha256::digest(&code))?;
+        file.write_all(&digest(wasm, &code))?;
         file.write_all(&code)?;
         // Not synced: after a crash of the machine the digest tells, and the component is compiled anew.
         file.persist(self.path(engine, wasm))?;
@@ -92,10 +94,15 @@ impl Cache {
 }
 
 /// The machine code in an entry whose digest is right.
-fn verified(entry: &[u8]) -> Option<&[u8]> {
+fn verified<'a>(entry: &'a [u8], wasm: &Sha256Digest) -> Option<&'a [u8]> {
     let rest = entry.strip_prefix(MAGIC)?;
-    let (digest, code) = rest.split_at_checked(DIGEST_BYTES)?;
-    (Sha256::digest(code).as_slice() == digest).then_some(code)
+    let (is, code) = rest.split_at_checked(DIGEST_BYTES)?;
+    (digest(wasm, code).as_slice() == is).then_some(code)
+}
+
+/// Of machine code and what it was made from.
+fn digest(wasm: &Sha256Digest, code: &[u8]) -> [u8; DIGEST_BYTES] {
+    Sha256::new().chain_update(wasm.0).chain_update(code).finalize().into()
 }
 
 /// The digest of a component's bytes, written in hexadecimal.

@@ -14,12 +14,19 @@ pub enum Source {
     Builtin(String),
     /// A file.
     File(PathBuf),
+    /// A file that the host keeps, under a name that says more than its path.
+    Kept {
+        /// What it is called in messages.
+        name: String,
+        /// Where it is.
+        path: PathBuf,
+    },
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Builtin(name) => formatter.write_str(name),
+            Self::Builtin(name) | Self::Kept { name, .. } => formatter.write_str(name),
             Self::File(path) => path.display().fmt(formatter),
         }
     }
@@ -66,12 +73,24 @@ pub enum LoadError {
 
 impl Source {
     /// The component's bytes. Blocks.
+    ///
+    /// # Errors
+    /// If there is no such component, or its file cannot be read.
+    pub fn bytes(&self) -> Result<bytes::Bytes, LoadError> {
+        self.read().map(|bytes| match bytes {
+            std::borrow::Cow::Borrowed(bytes) => bytes::Bytes::from_static(bytes),
+            std::borrow::Cow::Owned(bytes) => bytes.into(),
+        })
+    }
+
     pub(crate) fn read(&self) -> Result<std::borrow::Cow<'static, [u8]>, LoadError> {
         match self {
             Self::Builtin(name) => builtin::find(name)
                 .map(Into::into)
                 .ok_or_else(|| LoadError::UnknownBuiltin { name: name.clone(), known: builtin::names().collect::<Vec<_>>().join(", ") }),
-            Self::File(path) => std::fs::read(path).map(Into::into).map_err(|source| LoadError::Read { path: path.clone(), source }),
+            Self::File(path) | Self::Kept { path, .. } => {
+                std::fs::read(path).map(Into::into).map_err(|source| LoadError::Read { path: path.clone(), source })
+            }
         }
     }
 }
@@ -95,8 +114,9 @@ impl Component {
         self.digest.to_string()
     }
 
-    /// Checks that it exports the interfaces of a persistence adapter, so that one that is something else is refused in words that help.
-    pub(crate) fn check_persistence(&self) -> Result<(), LoadError> {
+    /// Checks that it exports the interfaces of a persistence adapter, so that one that is something else is refused in words that help, and gives the version of
+    /// the contract.
+    pub(crate) fn check_persistence(&self) -> Result<String, LoadError> {
         let kind = self.compiled.component_type();
         let exports: Vec<&str> = kind.exports(self.compiled.engine()).map(|(name, _)| name).collect();
         let missing: Vec<String> = ["lifecycle", "sessions", "streams", "files", "profiles"]
@@ -107,7 +127,8 @@ impl Component {
             .map(|prefix| format!("{prefix}0"))
             .collect();
         if missing.is_empty() {
-            return Ok(());
+            let version = exports.iter().find_map(|export| export.strip_prefix("agent-host:persistence/lifecycle@"));
+            return Ok(version.unwrap_or_default().to_owned());
         }
         let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
         Err(LoadError::NotAnAdapter { component: self.name.to_string(), missing: missing.join(", "), exports })

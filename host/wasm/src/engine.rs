@@ -12,6 +12,8 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::cache::{Cache, Sha256Digest};
 use crate::component::{Component, LoadError, Source};
+use crate::limits::Limits;
+use crate::net::{Resolver, SystemResolver};
 
 /// How often a component that computes is looked at: often enough to share a thread fairly, seldom enough to cost nothing.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -41,14 +43,10 @@ pub struct EngineOptions {
     pub cache_dir: Option<PathBuf>,
     /// Instances of all components together.
     pub max_instances: u32,
-    /// Memory of one instance in bytes.
+    /// Memory that any instance may have in bytes: what a component's own limit is at most.
     pub memory_limit: usize,
-    /// How long a call may take, waiting included.
-    pub call_timeout: Duration,
-    /// How long a call may compute.
-    pub cpu_timeout: Duration,
-    /// How long an instance may take to be made and opened: a schema may have to be migrated.
-    pub open_timeout: Duration,
+    /// Who looks up the names that components ask for.
+    pub resolver: Arc<dyn Resolver>,
     /// Threads on which components run.
     pub workers: usize,
 }
@@ -60,13 +58,9 @@ impl Default for EngineOptions {
             cache_dir: None,
             // Some adapters and hooks with a pool each, and room for a second generation of all of them while they are swapped.
             max_instances: 128,
-            // A 16 MiB line of a transcript, copied a few times by a garbage-collected language, with room to spare.
-            memory_limit: 256 * 1024 * 1024,
-            // Longer than a database's own busy timeout, shorter than clients' patience.
-            call_timeout: Duration::from_secs(30),
-            // An honest call computes for milliseconds.
-            cpu_timeout: Duration::from_secs(5),
-            open_timeout: Duration::from_secs(120),
+            // What one component has unless it is told otherwise.
+            memory_limit: Limits::default().memory,
+            resolver: Arc::new(SystemResolver::default()),
             // Components mostly wait for their database: a few threads serve them all, and cannot take the whole machine.
             workers: cores.clamp(2, 4),
         }
@@ -153,16 +147,21 @@ impl Engine {
     }
 
     fn load_blocking(&self, source: &Source) -> Result<Component, LoadError> {
-        let began = Instant::now();
         let bytes = source.read()?;
-        let digest = Sha256Digest::of(&bytes);
+        self.compile_blocking(&source.to_string(), &bytes)
+    }
+
+    /// Takes the component's machine code from the cache, or makes it.
+    pub(crate) fn compile_blocking(&self, name: &str, bytes: &[u8]) -> Result<Component, LoadError> {
+        let began = Instant::now();
+        let digest = Sha256Digest::of(bytes);
         let cached = self.0.cache.as_ref().and_then(|cache| cache.load(&self.0.wasmtime, &digest));
         let from_cache = cached.is_some();
         let compiled = match cached {
             Some(compiled) => compiled,
             None => {
-                let failed = |error: wasmtime::Error| LoadError::Compile { component: source.to_string(), reason: format!("{error:#}") };
-                let compiled = wasmtime::component::Component::from_binary(&self.0.wasmtime, &bytes).map_err(failed)?;
+                let failed = |error: wasmtime::Error| LoadError::Compile { component: name.to_owned(), reason: one_line(&error) };
+                let compiled = wasmtime::component::Component::from_binary(&self.0.wasmtime, bytes).map_err(failed)?;
                 if let Some(cache) = &self.0.cache
                     && let Err(error) = cache.store(&self.0.wasmtime, &digest, &compiled)
                 {
@@ -172,8 +171,8 @@ impl Engine {
                 compiled
             }
         };
-        tracing::info!(component = %source, %digest, bytes = bytes.len(), from_cache, elapsed = ?began.elapsed(), "component loaded");
-        Ok(Component { name: source.to_string().into(), digest, compiled })
+        tracing::info!(component = name, %digest, bytes = bytes.len(), from_cache, elapsed = ?began.elapsed(), "component loaded");
+        Ok(Component { name: name.into(), digest, compiled })
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -201,6 +200,11 @@ impl Engine {
     fn runtime<T>(&self, with: impl FnOnce(&Runtime) -> T) -> Option<T> {
         self.0.runtime.0.as_ref().map(with)
     }
+}
+
+/// An error with its causes. Those of the parser have bytes in them, a line each.
+fn one_line(error: &wasmtime::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn config(options: &EngineOptions) -> Config {

@@ -1,9 +1,21 @@
 //! What a component may use besides its own memory and time. What is not named here it does not have.
 //!
-//! There is no network yet, not even by name: a policy that admits hosts by DNS name is a piece of its own, and its place is here.
+//! Rules say what of the network it may reach: [`NetworkRule`] by sockets, [`HttpRule`] by HTTP requests that the host makes for it. What is refused is
+//! counted in [`Denials`].
+
+pub(crate) mod address;
+pub(crate) mod denials;
+pub(crate) mod host;
+mod http;
+mod network;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+pub use denials::{Denial, Denials};
+pub use host::RuleError;
+pub use http::HttpRule;
+pub use network::NetworkRule;
 
 use crate::sql::Database;
 
@@ -16,6 +28,10 @@ pub struct Grants {
     pub environment: BTreeMap<String, String>,
     /// Databases, under the names by which the component opens them.
     pub databases: BTreeMap<String, Database>,
+    /// What it may connect to by TCP.
+    pub network: Vec<NetworkRule>,
+    /// What it may fetch by HTTP.
+    pub http: Vec<HttpRule>,
 }
 
 /// A directory of the host that a component sees.

@@ -4,48 +4,55 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::bindings::agent_host::types::types as wit;
-use crate::bindings::exports::agent_host::persistence::lifecycle::AdapterInfo;
-use crate::bindings::{Adapter, AdapterPre};
 use crate::call::{Error, Time};
+use crate::capabilities::Capabilities;
 use crate::component::Component;
 use crate::engine::{Engine, TICK};
-use crate::grants::Grants;
-use crate::output::Output;
+use crate::grants::{Denials, Grants};
+use crate::limits::Limits;
+use crate::net;
 use crate::pool::Call;
 use crate::state::State;
+use crate::world::World;
 
 /// Makes instances of one component with one configuration.
-pub(crate) struct Factory {
+pub(crate) struct Factory<W: World> {
     engine: Engine,
     component: Component,
-    pre: AdapterPre<State>,
-    grants: Arc<Grants>,
+    pre: W::Pre,
+    capabilities: Arc<Capabilities>,
     config: Vec<(String, String)>,
-    output: Arc<Output>,
 }
 
 /// One instance. A call runs in it alone.
-pub(crate) struct Instance {
+pub(crate) struct Instance<W> {
     store: Store<State>,
-    adapter: Adapter,
+    exports: W,
 }
 
-impl Factory {
+impl<W: World> Factory<W> {
     /// Links the component to what the host gives.
     ///
     /// # Errors
     /// If it wants something that the host does not give, or exports something else than the contract says.
-    pub(crate) fn new(engine: Engine, component: Component, grants: Grants, config: Vec<(String, String)>) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        engine: Engine,
+        component: Component,
+        grants: Grants,
+        limits: Limits,
+        config: Vec<(String, String)>,
+    ) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine.wasmtime());
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        Adapter::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-        let pre = AdapterPre::new(linker.instantiate_pre(&component.compiled)?)?;
-        let output = Output::new(Arc::clone(&component.name));
-        Ok(Self { engine, component, pre, grants: Arc::new(grants), config, output })
+        net::add_to_linker(&mut linker)?;
+        W::link(&mut linker)?;
+        let pre = W::prepare(linker.instantiate_pre(&component.compiled)?)?;
+        let resolver = Arc::clone(&engine.options().resolver);
+        let capabilities = Capabilities::new(Arc::clone(&component.name), grants, limits, resolver)?;
+        Ok(Self { engine, component, pre, capabilities, config })
     }
 
     pub(crate) fn component(&self) -> &str {
@@ -56,20 +63,37 @@ impl Factory {
         &self.engine
     }
 
+    /// What the component was refused.
+    pub(crate) fn denials(&self) -> &Arc<Denials> {
+        &self.capabilities.denials
+    }
+
     /// Makes an instance and opens it. Runs on the components' own threads.
-    pub(crate) async fn make(&self) -> Result<(Instance, AdapterInfo), Error> {
-        let limit = self.engine.options().open_timeout;
+    pub(crate) async fn make(&self) -> Result<(Instance<W>, W::Info), Error> {
+        let limit = self.capabilities.limits.open_timeout;
         timeout(limit, self.make_in_time())
             .await
             .unwrap_or_else(|_| Err(self.cannot_start(format_args!("it was not open within {limit:?}"))))
     }
 
-    async fn make_in_time(&self) -> Result<(Instance, AdapterInfo), Error> {
-        let options = self.engine.options();
-        let state =
-            State::new(&self.grants, options.memory_limit, &self.output).map_err(|error| self.cannot_start(format_args!("{error:#}")))?;
+    async fn make_in_time(&self) -> Result<(Instance<W>, W::Info), Error> {
+        let mut instance = self.instantiate().await?;
+        let opened = instance.exports.open(&mut instance.store, &self.config).await;
+        instance.end_transactions(self.component(), "open");
+        match opened {
+            Ok(Ok(info)) => Ok((instance, info)),
+            Ok(Err(error)) => Err(self.cannot_start(format_args!("`open` answered {error:?}"))),
+            Err(error) => Err(self.cannot_start(format_args!("`open` failed: {}", describe(&error)))),
+        }
+    }
+
+    /// Makes an instance and does not open it. It may compute for as long as it may take to be opened.
+    pub(crate) async fn instantiate(&self) -> Result<Instance<W>, Error> {
+        let limits = &self.capabilities.limits;
+        let state = State::new(&self.capabilities).map_err(|error| self.cannot_start(format_args!("{error:#}")))?;
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(limits.argument_bytes);
         store.epoch_deadline_callback(|mut context| {
             let state = context.data_mut();
             match state.ticks.checked_sub(1) {
@@ -81,16 +105,9 @@ impl Factory {
             }
         });
         // A schema's migration may compute longer than a call.
-        allow(&mut store, options.open_timeout);
-        let adapter = self.pre.instantiate_async(&mut store).await.map_err(|error| self.cannot_start(describe(&error)))?;
-        let mut instance = Instance { store, adapter };
-        let opened = instance.adapter.agent_host_persistence_lifecycle().call_open(&mut instance.store, &self.config).await;
-        instance.end_transactions(self.component(), "open");
-        match opened {
-            Ok(Ok(info)) => Ok((instance, info)),
-            Ok(Err(error)) => Err(self.cannot_start(format_args!("`open` answered {error:?}"))),
-            Err(error) => Err(self.cannot_start(format_args!("`open` failed: {}", describe(&error)))),
-        }
+        allow(&mut store, limits.open_timeout);
+        let exports = W::instantiate(&self.pre, &mut store).await.map_err(|error| self.cannot_start(describe(&error)))?;
+        Ok(Instance { store, exports })
     }
 
     fn cannot_start(&self, reason: impl std::fmt::Display) -> Error {
@@ -98,29 +115,34 @@ impl Factory {
     }
 }
 
-impl Instance {
+impl<W: World> Instance<W> {
     /// Calls the component. After an error (but not after an answer that is one) the instance must not be used again.
-    pub(crate) async fn call<T, F>(&mut self, factory: &Factory, operation: &'static str, call: F) -> Result<Result<T, wit::Error>, Error>
+    pub(crate) async fn call<T, F>(
+        &mut self,
+        factory: &Factory<W>,
+        operation: &'static str,
+        call: F,
+    ) -> Result<Result<T, wit::Error>, Error>
     where
-        F: for<'a> FnOnce(&'a Adapter, &'a mut Store<State>) -> Call<'a, T>,
+        F: for<'a> FnOnce(&'a W, &'a mut Store<State>) -> Call<'a, T>,
     {
-        let options = factory.engine.options();
+        let limits = &factory.capabilities.limits;
         let component = || factory.component().to_owned();
-        allow(&mut self.store, options.cpu_timeout);
-        let answer = timeout(options.call_timeout, call(&self.adapter, &mut self.store)).await;
+        allow(&mut self.store, limits.cpu);
+        let answer = timeout(limits.call_timeout, call(&self.exports, &mut self.store)).await;
         match answer {
             Ok(Ok(answer)) => {
                 self.end_transactions(factory.component(), operation);
                 Ok(answer)
             }
             Ok(Err(error)) if error.downcast_ref() == Some(&Trap::Interrupt) => {
-                Err(Error::TimedOut { component: component(), operation, limit: options.cpu_timeout, kind: Time::Computing })
+                Err(Error::TimedOut { component: component(), operation, limit: limits.cpu, kind: Time::Computing })
             }
             Ok(Err(error)) => {
                 tracing::debug!(component = component(), operation, error = format!("{error:?}"), "a call failed");
                 Err(Error::Trap { component: component(), operation, reason: describe(&error) })
             }
-            Err(_) => Err(Error::TimedOut { component: component(), operation, limit: options.call_timeout, kind: Time::Clock }),
+            Err(_) => Err(Error::TimedOut { component: component(), operation, limit: limits.call_timeout, kind: Time::Clock }),
         }
     }
 

@@ -29,23 +29,27 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// Where all instances of one component speak.
 pub(crate) struct Output {
     component: Arc<str>,
+    /// Bytes that they together may say in a [`WINDOW`].
+    bytes: usize,
     window: Mutex<Window>,
 }
 
 struct Window {
     began: Instant,
-    said: u32,
+    lines: u32,
+    bytes: usize,
     dropped: u64,
 }
 
 impl Output {
-    pub(crate) fn new(component: Arc<str>) -> Arc<Self> {
-        Arc::new(Self { component, window: Mutex::new(Window { began: Instant::now(), said: 0, dropped: 0 }) })
+    pub(crate) fn new(component: Arc<str>, bytes: usize) -> Arc<Self> {
+        Arc::new(Self { component, bytes, window: Mutex::new(Window::new()) })
     }
 
     /// One line. `source` is the stream, or what the component calls its part.
     fn say(&self, level: Level, source: &str, text: &str) {
-        if !self.admit() {
+        // By its length as it was said, so that what is dropped costs nothing; to print it may take a few times as much.
+        if !self.admit(source.len().min(MAX_LINE_BYTES) + text.len().min(MAX_LINE_BYTES)) {
             return;
         }
         let (component, source, text) = (&*self.component, printable(source), printable(text));
@@ -58,27 +62,36 @@ impl Output {
         }
     }
 
-    fn admit(&self) -> bool {
+    /// Whether a line of so many bytes may be said.
+    fn admit(&self, bytes: usize) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.began.elapsed() >= WINDOW {
             let dropped = window.dropped;
-            *window = Window { began: Instant::now(), said: 0, dropped: 0 };
+            *window = Window::new();
             if dropped > 0 {
                 tracing::warn!(component = &*self.component, dropped, "lines of a component were dropped");
             }
         }
-        if window.said < LINES_PER_WINDOW {
-            window.said += 1;
+        if window.lines < LINES_PER_WINDOW && bytes <= self.bytes.saturating_sub(window.bytes) {
+            window.lines += 1;
+            window.bytes += bytes;
             return true;
         }
         if window.dropped == 0 {
+            let bytes = self.bytes;
             tracing::warn!(
                 component = &*self.component,
-                "a component says more than {LINES_PER_WINDOW} lines a minute; the rest is dropped"
+                "a component says more than {LINES_PER_WINDOW} lines or {bytes} bytes a minute; the rest is dropped"
             );
         }
         window.dropped += 1;
         false
+    }
+}
+
+impl Window {
+    fn new() -> Self {
+        Self { began: Instant::now(), lines: 0, bytes: 0, dropped: 0 }
     }
 }
 
@@ -202,7 +215,7 @@ impl AsyncWrite for Stream {
 
 impl logging::Host for State {
     async fn log(&mut self, level: Level, context: String, message: String) -> wasmtime::Result<()> {
-        self.output.say(level, &context, &message);
+        self.capabilities().output.say(level, &context, &message);
         Ok(())
     }
 }
@@ -219,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_kept_only_in_part() {
-        let stream = Stream::stdout(&Output::new("test".into()));
+        let stream = Stream::stdout(&Output::new("test".into(), usize::MAX));
         for _ in 0..1000 {
             stream.take(&[b'x'; WRITE_BYTES]);
         }
@@ -228,8 +241,11 @@ mod tests {
 
     #[test]
     fn a_flood_is_dropped_beyond_its_share() {
-        let output = Output::new("test".into());
-        let admitted = (0..100_000).filter(|_| output.admit()).count();
+        let output = Output::new("test".into(), usize::MAX);
+        let admitted = (0..100_000).filter(|_| output.admit(10)).count();
         assert_eq!(admitted, LINES_PER_WINDOW as usize);
+        let output = Output::new("test".into(), 10_000);
+        let admitted = (0..100_000).filter(|_| output.admit(4096)).count();
+        assert_eq!(admitted, 2, "few lines, but long ones");
     }
 }

@@ -18,19 +18,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use wasmtime::Store;
 
-use crate::bindings::Adapter;
 use crate::bindings::agent_host::types::types as wit;
-use crate::bindings::exports::agent_host::persistence::lifecycle::AdapterInfo;
 use crate::call::Error;
+use crate::grants::Denials;
 use crate::instance::{Factory, Instance};
 use crate::state::State;
+use crate::world::World;
 
 /// A call into a component, as the generated bindings make it.
 pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<Result<T, wit::Error>>> + Send + 'a>>;
 
 /// Instances of one component.
-pub(crate) struct Pool {
-    factory: Factory,
+pub(crate) struct Pool<W: World> {
+    factory: Arc<Factory<W>>,
     /// Whether the component keeps its state in its one instance.
     single: bool,
     /// How long a call waits for an instance.
@@ -38,26 +38,24 @@ pub(crate) struct Pool {
     instances: u32,
     /// A permit for each instance that may be in use.
     slots: Arc<Semaphore>,
-    idle: Mutex<Vec<Instance>>,
+    idle: Mutex<Vec<Instance<W>>>,
     /// What the engine has promised.
     _room: OwnedSemaphorePermit,
 }
 
-impl Pool {
+impl<W: World> Pool<W> {
     /// A pool around its first instance. `room` is what the engine has promised, which bounds how many instances there will be.
-    pub(crate) fn new(factory: Factory, first: Instance, single: bool, wait: Duration, room: OwnedSemaphorePermit) -> Arc<Self> {
+    pub(crate) fn new(factory: Arc<Factory<W>>, first: Instance<W>, single: bool, wait: Duration, room: OwnedSemaphorePermit) -> Arc<Self> {
         let instances = u32::try_from(room.num_permits()).unwrap_or(u32::MAX);
         let slots = Arc::new(Semaphore::new(room.num_permits()));
         Arc::new(Self { factory, single, wait, instances, slots, idle: Mutex::new(vec![first]), _room: room })
     }
 
     /// Makes and opens an instance on the components' own threads.
-    pub(crate) async fn first(factory: Factory) -> Result<(Factory, Instance, AdapterInfo), Error> {
+    pub(crate) async fn first(factory: &Arc<Factory<W>>) -> Result<(Instance<W>, W::Info), Error> {
         let component = factory.component().to_owned();
-        let task = factory.engine().clone().spawn(async move {
-            let (instance, info) = factory.make().await?;
-            Ok((factory, instance, info))
-        });
+        let making = Arc::clone(factory);
+        let task = factory.engine().spawn(async move { making.make().await });
         let Some(task) = task else { return Err(Error::ShutDown { component }) };
         let mut task = Running { task, abandon: true };
         (&mut task.task).await.unwrap_or_else(|error| Err(Error::Host { component, operation: "open", reason: error.to_string() }))
@@ -67,7 +65,7 @@ impl Pool {
     pub(crate) async fn call<T, F>(self: &Arc<Self>, operation: &'static str, call: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: for<'a> FnOnce(&'a Adapter, &'a mut Store<State>) -> Call<'a, T> + Send + 'static,
+        F: for<'a> FnOnce(&'a W, &'a mut Store<State>) -> Call<'a, T> + Send + 'static,
     {
         let component = || self.factory.component().to_owned();
         let permit = match tokio::time::timeout(self.wait, Arc::clone(&self.slots).acquire_owned()).await {
@@ -92,7 +90,7 @@ impl Pool {
 
     async fn call_in_instance<T, F>(&self, operation: &'static str, call: F) -> Result<T, Error>
     where
-        F: for<'a> FnOnce(&'a Adapter, &'a mut Store<State>) -> Call<'a, T> + Send,
+        F: for<'a> FnOnce(&'a W, &'a mut Store<State>) -> Call<'a, T> + Send,
     {
         let idle = self.idle().pop();
         let mut instance = match idle {
@@ -116,6 +114,21 @@ impl Pool {
         }
     }
 
+    /// Instances that there are: those that wait, and those in which a call runs.
+    pub(crate) fn instances(&self) -> usize {
+        self.idle().len() + self.max_instances().saturating_sub(self.slots.available_permits())
+    }
+
+    /// Instances that there may be.
+    pub(crate) fn max_instances(&self) -> usize {
+        self.instances as usize
+    }
+
+    /// What the component was refused.
+    pub(crate) fn denials(&self) -> &Arc<Denials> {
+        self.factory.denials()
+    }
+
     /// Lets no new call begin, waits for those that run until `deadline` has passed, and ends the idle instances.
     pub(crate) async fn shut_down(&self, deadline: Duration) {
         let drained = tokio::time::timeout(deadline, self.slots.acquire_many(self.instances)).await.is_ok();
@@ -130,7 +143,7 @@ impl Pool {
         self.idle().clear();
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Instance<W>>> {
         // A panic elsewhere cannot have left the list half-changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,21 +6,21 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::bindings::agent_host::types::types;
-use crate::grants::{Access, Grants};
+use crate::capabilities::Capabilities;
+use crate::grants::Access;
 use crate::limits::MemoryLimit;
-use crate::output::{Output, Stream};
+use crate::net::Gate;
+use crate::output::Stream;
 use crate::sql::host::Databases;
-
-/// Streams, files, results and transactions that an instance may have open at once: many times what an honest one needs, little for the host.
-const MAX_RESOURCES: usize = 1000;
 
 /// What the host keeps for one instance.
 pub(crate) struct State {
     wasi: WasiCtx,
+    capabilities: Arc<Capabilities>,
+    gate: Arc<Gate>,
     pub(crate) table: ResourceTable,
     pub(crate) memory: MemoryLimit,
     pub(crate) databases: Databases,
-    pub(crate) output: Arc<Output>,
     /// Ticks of computing that are left to the call that runs.
     pub(crate) ticks: u64,
 }
@@ -30,16 +30,23 @@ impl State {
     ///
     /// # Errors
     /// If a granted directory cannot be opened.
-    pub(crate) fn new(grants: &Arc<Grants>, memory_limit: usize, output: &Arc<Output>) -> wasmtime::Result<Self> {
+    pub(crate) fn new(capabilities: &Arc<Capabilities>) -> wasmtime::Result<Self> {
+        let Capabilities { grants, limits, output, .. } = &**capabilities;
+        let gate = Gate::new(capabilities);
+        let check = Arc::clone(&gate);
         let mut builder = WasiCtxBuilder::new();
         builder
             .stdout(Stream::stdout(output))
             .stderr(Stream::stderr(output))
-            // These are the defaults today; that a component has no network must not depend on it.
-            .allow_tcp(false)
+            .max_random_size(limits.random_bytes)
+            // These are the defaults today; that a component has no network but by the gate must not depend on it. Names are looked up by the gate, too.
+            .allow_tcp(!grants.network.is_empty())
             .allow_udp(false)
             .allow_ip_name_lookup(false)
-            .socket_addr_check(|_, _| Box::pin(async { false }));
+            .socket_addr_check(move |address, usage| {
+                let admitted = check.admits(address, usage);
+                Box::pin(std::future::ready(admitted))
+            });
         for (name, value) in &grants.environment {
             builder.env(name, value);
         }
@@ -53,10 +60,20 @@ impl State {
                 .map_err(|error| wasmtime::format_err!("failed to open the granted directory {}: {error:#}", directory.host.display()))?;
         }
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_RESOURCES);
-        let databases = Databases::new(Arc::clone(grants));
-        let memory = MemoryLimit::new(memory_limit);
-        Ok(Self { wasi: builder.build(), table, memory, databases, output: Arc::clone(output), ticks: 0 })
+        table.set_max_capacity(limits.resources);
+        let memory = MemoryLimit::new(limits.memory);
+        let capabilities = Arc::clone(capabilities);
+        Ok(Self { wasi: builder.build(), capabilities, gate, table, memory, databases: Databases::default(), ticks: 0 })
+    }
+
+    /// What it shares with the other instances of its component.
+    pub(crate) fn capabilities(&self) -> Arc<Capabilities> {
+        Arc::clone(&self.capabilities)
+    }
+
+    /// What it may look up and connect to.
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
     }
 }
 

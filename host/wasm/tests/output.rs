@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use agent_host_session::ports::store::Store;
 use agent_host_wasm::{Engine, PersistenceOptions};
-use support::{misbehaving, options, session};
+use support::{guest, misbehaving, options, probe, session, start};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -45,4 +45,27 @@ async fn what_a_component_says_is_logged_within_bounds() {
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("the rest is dropped"));
     assert!(text.lines().count() < 1000, "{} lines", text.lines().count());
+
+    let mut options = PersistenceOptions::default();
+    options.grants.network.push("db.example.org:5432".parse().unwrap());
+    let store = start(&engine, guest("prober"), options).await;
+    for port in 1..=5 {
+        probe(&store, &format!("connect 127.0.0.1:{port}")).await;
+        probe(&store, &format!("fetch GET http://localhost:{port}/?token=secret")).await;
+    }
+    probe(&store, "lookup data.evil.example").await;
+    probe(&store, "database secrets").await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let refusals: Vec<&str> =
+        text.lines().filter(|line| line.contains("refused what it was not granted") && line.contains("prober.wasm")).collect();
+    let [address, url, name, database] = &refusals[..] else { panic!("one line for each kind: {refusals:#?}") };
+    for (line, denial, target) in [
+        (address, "address", "connect to 127.0.0.1:1"),
+        (url, "url", "http://localhost:1"),
+        (name, "name", "data.evil.example"),
+        (database, "database", "secrets"),
+    ] {
+        assert!(line.contains("WARN") && line.contains(&format!("denial={denial} target=\"{target}\"")), "{line}");
+    }
+    assert!(!text.contains("token=secret"), "a URL may hold secrets");
 }

@@ -65,8 +65,8 @@ async fn an_instance_is_used_again_after_an_answer_and_never_after_a_trap() {
 
 #[tokio::test]
 async fn a_call_that_computes_too_long_is_cut_off() {
-    let engine = Engine::new(impatient()).unwrap();
-    let store = misbehaving(&engine, &[], instances(1)).await;
+    let engine = Engine::new(options()).unwrap();
+    let store = misbehaving(&engine, &[], impatient(instances(1))).await;
     let error = unavailable(act(&store, "spin").await);
     assert!(error.contains("500ms of computing"), "{error}");
     assert_eq!(calls(&store).await, 1);
@@ -74,8 +74,8 @@ async fn a_call_that_computes_too_long_is_cut_off() {
 
 #[tokio::test]
 async fn a_call_that_waits_too_long_is_cut_off() {
-    let engine = Engine::new(impatient()).unwrap();
-    let store = misbehaving(&engine, &[], instances(1)).await;
+    let engine = Engine::new(options()).unwrap();
+    let store = misbehaving(&engine, &[], impatient(instances(1))).await;
     let error = unavailable(act(&store, "sleep").await);
     assert!(error.contains("3s of time"), "{error}");
     assert_eq!(calls(&store).await, 1);
@@ -138,8 +138,8 @@ async fn calls_wait_for_an_instance_and_not_for_ever() {
 
 #[tokio::test]
 async fn memory_is_bounded_and_the_guest_may_carry_on() {
-    let engine = Engine::new(impatient()).unwrap();
-    let store = misbehaving(&engine, &[], instances(1)).await;
+    let engine = Engine::new(options()).unwrap();
+    let store = misbehaving(&engine, &[], impatient(instances(1))).await;
     let Err(Error::Other(text)) = act(&store, "hog").await else { panic!("the allocation did not fail") };
     let held: u32 = text.strip_suffix(" MiB").unwrap().parse().unwrap();
     assert!((30..64).contains(&held), "{held} MiB of 64");
@@ -159,8 +159,8 @@ async fn a_leak_of_resources_costs_the_instance() {
 async fn the_writer_is_free_again_however_a_transaction_ends() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
-    let engine = Engine::new(impatient()).unwrap();
-    let store = misbehaving(&engine, &[], with_database(&path)).await;
+    let engine = Engine::new(options()).unwrap();
+    let store = misbehaving(&engine, &[], impatient(with_database(&path))).await;
     for what in ["trap-in-transaction", "spin-in-transaction", "sleep-in-transaction"] {
         unavailable(act(&store, what).await);
         act(&store, &format!("insert-after-{what}")).await.unwrap();
@@ -191,8 +191,8 @@ async fn a_transaction_ends_with_the_call_that_began_it() {
 async fn a_query_without_end_is_ended_with_its_call() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
-    let engine = Engine::new(impatient()).unwrap();
-    let store = Arc::new(misbehaving(&engine, &[], with_database(&path)).await);
+    let engine = Engine::new(options()).unwrap();
+    let store = Arc::new(misbehaving(&engine, &[], impatient(with_database(&path))).await);
     // As many as there are readers: if one were not ended, the next would find none.
     for _ in 0..2 {
         let mut tasks = tokio::task::JoinSet::new();
@@ -240,16 +240,16 @@ async fn what_a_component_gives_is_not_believed() {
 
 #[tokio::test]
 async fn an_adapter_that_cannot_be_opened_is_refused_with_its_own_words() {
-    let engine = Engine::new(impatient()).unwrap();
+    let engine = Engine::new(options()).unwrap();
     let component = engine.load(guest("misbehaving")).await.unwrap();
     let config = vec![("fail".to_owned(), "yes".to_owned())];
     let refused = Persistence::start(&engine, component, PersistenceOptions { config, ..Default::default() }).await;
     let Err(error @ StartError::Open(_)) = refused else { panic!("it was opened") };
     assert!(error.to_string().contains("told to fail"), "{error}");
     // Neither is there room left over, nor is it used up.
-    start(&engine, guest("misbehaving"), instances(impatient().max_instances)).await;
+    start(&engine, guest("misbehaving"), instances(options().max_instances)).await;
     let component = engine.load(guest("misbehaving")).await.unwrap();
-    let none = PersistenceOptions { instances: impatient().max_instances + 1, ..Default::default() };
+    let none = PersistenceOptions { instances: options().max_instances + 1, ..Default::default() };
     assert!(matches!(Persistence::start(&engine, component, none).await, Err(StartError::NoRoom { .. })));
 }
 
@@ -286,8 +286,8 @@ async fn after_a_shutdown_calls_are_refused_and_those_that_ran_were_finished() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn components_that_spin_do_not_delay_the_server() {
-    let engine = Engine::new(impatient()).unwrap();
-    let store = Arc::new(misbehaving(&engine, &[], instances(4)).await);
+    let engine = Engine::new(options()).unwrap();
+    let store = Arc::new(misbehaving(&engine, &[], impatient(instances(4))).await);
     let mut spinning = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let store = Arc::clone(&store);

@@ -1,6 +1,7 @@
 //! The store of sessions over a persistence adapter.
 
 mod convert;
+mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use agent_host_session::profile::{Profile, ProfileSummary};
 use agent_host_session::record::{FileInfo, Page, RecordChanges, SessionRecord, Snapshot, StreamName};
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::Serialize;
 use wasmtime::Store;
 
 use crate::bindings::Adapter;
@@ -19,10 +21,12 @@ use crate::bindings::exports::agent_host::persistence::lifecycle::{AdapterInfo, 
 use crate::call;
 use crate::component::{Component, LoadError};
 use crate::engine::Engine;
-use crate::grants::Grants;
+use crate::grants::{Denials, Grants};
 use crate::instance::Factory;
+use crate::limits::Limits;
 use crate::pool::{Call, Pool};
 use crate::state::State;
+use crate::stats::{Counts, Stats};
 
 /// Most sessions that one page may have, as the contract says.
 const MAX_PAGE: u32 = 1000;
@@ -37,6 +41,8 @@ pub struct PersistenceOptions {
     pub config: Vec<(String, String)>,
     /// What it may use.
     pub grants: Grants,
+    /// How much of it.
+    pub limits: Limits,
     /// Instances at most, if the adapter can be run in several.
     pub instances: u32,
     /// How long a call waits for a free instance.
@@ -48,6 +54,7 @@ impl Default for PersistenceOptions {
         Self {
             config: Vec::new(),
             grants: Grants::default(),
+            limits: Limits::default(),
             // A call is mostly waiting for its database: enough to keep the readers and the writer busy, and each costs a few megabytes.
             instances: 16,
             // Longer than a burst takes to be worked off, shorter than clients' patience.
@@ -57,7 +64,8 @@ impl Default for PersistenceOptions {
 }
 
 /// How an adapter may be run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Concurrency {
     /// In one instance, which holds its state.
     Single,
@@ -100,6 +108,16 @@ pub enum StartError {
         /// The engine's limit.
         limit: u32,
     },
+    /// It is allowed more memory than the engine was made for.
+    #[error("the component {component} may have {wanted} bytes of memory, but the engine was made for {limit} at most")]
+    TooMuchMemory {
+        /// Which component.
+        component: String,
+        /// What its limits say.
+        wanted: usize,
+        /// What the engine's options say.
+        limit: usize,
+    },
     /// Its first instance could not be opened.
     #[error(transparent)]
     Open(call::Error),
@@ -115,8 +133,10 @@ pub enum StartError {
 
 /// A persistence adapter at work.
 pub struct Persistence {
-    pool: Arc<Pool>,
+    pool: Arc<Pool<Adapter>>,
     info: Info,
+    wit_version: String,
+    stats: Stats,
 }
 
 impl Persistence {
@@ -125,28 +145,68 @@ impl Persistence {
     /// # Errors
     /// [`StartError`] says what is wrong with the component, its configuration or its store.
     pub async fn start(engine: &Engine, component: Component, options: PersistenceOptions) -> Result<Self, StartError> {
-        component.check_persistence()?;
+        let wit_version = component.check_persistence()?;
         let name = component.name().to_owned();
+        let (wanted, limit) = (options.limits.memory, engine.options().memory_limit);
+        if wanted > limit {
+            return Err(StartError::TooMuchMemory { component: name, wanted, limit });
+        }
         let no_room = |wanted| StartError::NoRoom { component: name.clone(), wanted, limit: engine.options().max_instances };
         let mut room = engine.reserve(1).ok_or_else(|| no_room(1))?;
-        let factory = Factory::new(engine.clone(), component, options.grants, options.config)
+        let factory = Factory::new(engine.clone(), component, options.grants, options.limits, options.config)
             .map_err(|error| StartError::Link { component: name.clone(), reason: format!("{error:#}") })?;
-        let (factory, first, info) = Pool::first(factory).await.map_err(StartError::Open)?;
+        let factory = Arc::new(factory);
+        let (first, info) = Pool::first(&factory).await.map_err(StartError::Open)?;
         let info = Info::from(info);
         if info.concurrency == Concurrency::Pooled && options.instances > 1 {
             room.merge(engine.reserve(options.instances - 1).ok_or_else(|| no_room(options.instances))?);
         }
         let pool = Pool::new(factory, first, info.concurrency == Concurrency::Single, options.wait_timeout, room);
-        let persistence = Self { pool, info };
+        let persistence = Self { pool, info, wit_version, stats: Stats::default() };
         persistence.health().await.map_err(|reason| StartError::Unhealthy { component: name.clone(), reason })?;
         let Info { name: adapter, version, concurrency } = &persistence.info;
         tracing::info!(component = name, adapter, version, ?concurrency, "persistence adapter opened");
         Ok(persistence)
     }
 
+    /// What the component was refused.
+    pub fn denials(&self) -> &Arc<Denials> {
+        self.pool.denials()
+    }
+
     /// What the adapter says of itself.
     pub fn info(&self) -> &Info {
         &self.info
+    }
+
+    /// The version of the contract that it exports.
+    pub fn wit_version(&self) -> String {
+        self.wit_version.clone()
+    }
+
+    /// Instances that there are.
+    pub fn instances(&self) -> usize {
+        self.pool.instances()
+    }
+
+    /// Instances that there may be.
+    pub fn max_instances(&self) -> usize {
+        self.pool.max_instances()
+    }
+
+    /// Calls so far.
+    pub fn counts(&self) -> Counts {
+        self.stats.total()
+    }
+
+    /// Counts calls from now on: those before were a trial.
+    pub(crate) fn count_anew(&self) {
+        self.stats.reset();
+    }
+
+    /// A function that has failed at least `calls` times, and never done anything else.
+    pub(crate) fn hopeless(&self, calls: u64) -> Option<&'static str> {
+        self.stats.hopeless(calls)
     }
 
     /// Lets no new call begin, and waits for those that run until `deadline` has passed.
@@ -160,7 +220,9 @@ impl Persistence {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Adapter, &'a mut Store<State>) -> Call<'a, T> + Send + 'static,
     {
-        self.pool.call(operation, call).await
+        let result = self.pool.call(operation, call).await;
+        self.stats.record(operation, result.as_ref().err());
+        result
     }
 
     async fn call<T, F>(&self, operation: &'static str, call: F) -> Result<T, Error>

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::pool::{Lease, Pool};
@@ -39,6 +39,19 @@ struct Inner {
     readers: Arc<Pool>,
 }
 
+/// A database that may have been closed.
+pub(super) struct WeakDatabase(Weak<Inner>);
+
+impl WeakDatabase {
+    pub(super) fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    pub(super) fn upgrade(&self) -> Option<Database> {
+        self.0.upgrade().map(Database)
+    }
+}
+
 impl Database {
     /// Opens a SQLite file, which is created (readable by its owner only) if it is not there. Blocks while it does.
     ///
@@ -56,6 +69,11 @@ impl Database {
     /// The SQL that it speaks.
     pub fn dialect(&self) -> Dialect {
         Dialect::Sqlite
+    }
+
+    /// Names it without keeping it open.
+    pub(super) fn downgrade(&self) -> WeakDatabase {
+        WeakDatabase(Arc::downgrade(&self.0))
     }
 
     /// Whether both are the same open database.

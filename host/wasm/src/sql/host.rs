@@ -3,7 +3,6 @@
 #![expect(unreachable_pub, reason = "`bindgen!` re-exports the resources, so they have to be `pub`")]
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use wasmtime::Result;
 use wasmtime::component::Resource;
@@ -11,7 +10,7 @@ use wasmtime::component::Resource;
 use super::sqlite::value_bytes;
 use super::{Database, Error, RowSet, Transaction as Open};
 use crate::bindings::agent_host::sql::sql::{self as wit, Dialect, Statement, Value};
-use crate::grants::Grants;
+use crate::grants::Denial;
 use crate::state::State;
 
 /// Bytes of results that the host holds for one instance at a time: what the contract promises for one result.
@@ -21,8 +20,8 @@ const RESULT_BYTES: usize = 64 * 1024 * 1024;
 const PAGE_BYTES: usize = 1024 * 1024;
 
 /// What one instance has to do with databases.
+#[derive(Default)]
 pub(crate) struct Databases {
-    grants: Arc<Grants>,
     /// The transactions that are open. They end with the call that began them: one that was forgotten would keep everybody else waiting.
     open: HashMap<u64, (Database, Open)>,
     begun: u64,
@@ -44,10 +43,6 @@ pub struct Rows {
 pub struct Transaction(u64);
 
 impl Databases {
-    pub(crate) fn new(grants: Arc<Grants>) -> Self {
-        Self { grants, open: HashMap::new(), begun: 0, held: 0 }
-    }
-
     /// Rolls back what is open, and gives how many transactions that were.
     pub(crate) fn end_transactions(&mut self) -> usize {
         let forgotten = self.open.len();
@@ -94,8 +89,10 @@ impl wit::Host for State {}
 
 impl wit::HostConnection for State {
     async fn open(&mut self, name: String) -> Result<Result<Resource<Connection>, wit::Error>> {
-        let Some(database) = self.databases.grants.databases.get(&name) else {
+        let capabilities = self.capabilities();
+        let Some(database) = capabilities.grants.databases.get(&name) else {
             let name: String = name.chars().take(100).collect();
+            capabilities.denials.record(Denial::Database, &name);
             return Ok(Err(wit::Error::Denied(format!("no database is granted to this component under the name {name:?}"))));
         };
         Ok(Ok(self.table.push(Connection(database.clone()))?))

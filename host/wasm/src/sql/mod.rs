@@ -7,10 +7,12 @@ mod database;
 mod error;
 pub(crate) mod host;
 mod pool;
+mod registry;
 mod sqlite;
 
 pub use database::{Database, SqliteOptions, Transaction};
 pub use error::Error;
+pub use registry::OpenDatabases;
 pub use sqlite::RowSet;
 
 pub use crate::bindings::agent_host::sql::sql::{Dialect, Statement, Value};

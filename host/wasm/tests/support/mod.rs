@@ -1,15 +1,18 @@
 //! What the tests share: engines with a cache that outlives them, components that misbehave, stores over a scratch directory.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod network;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
+use agent_host_session::ports::store::{Error, Store as _};
 use agent_host_session::record::{Options, SessionRecord};
 use agent_host_session::time::Timestamp;
-use agent_host_wasm::{Database, Engine, EngineOptions, Grants, Persistence, PersistenceOptions, Source, SqliteOptions};
+use agent_host_wasm::{Database, Engine, EngineOptions, Grants, Limits, Persistence, PersistenceOptions, Source, SqliteOptions};
 
 /// Where machine code is kept from one test to the next.
 pub(crate) fn cache_dir() -> PathBuf {
@@ -21,13 +24,10 @@ pub(crate) fn options() -> EngineOptions {
 }
 
 /// Deadlines so short that a test of them is short, and so long that an honest call does not miss them on a busy machine.
-pub(crate) fn impatient() -> EngineOptions {
-    EngineOptions {
-        call_timeout: Duration::from_secs(3),
-        cpu_timeout: Duration::from_millis(500),
-        memory_limit: 64 * 1024 * 1024,
-        ..options()
-    }
+pub(crate) fn impatient(options: PersistenceOptions) -> PersistenceOptions {
+    let limits =
+        Limits { call_timeout: Duration::from_secs(3), cpu: Duration::from_millis(500), memory: 64 * 1024 * 1024, ..options.limits };
+    PersistenceOptions { limits, ..options }
 }
 
 /// Builds the components of `tests/guests`, in the target directory of those that ship with the host, whose dependencies are the same.
@@ -72,6 +72,16 @@ pub(crate) async fn misbehaving(engine: &Engine, config: &[&str], mut options: P
     start(engine, guest("misbehaving"), options).await
 }
 
+/// Has the component `prober` try something, and gives its words for what came of it.
+pub(crate) async fn probe(store: &Persistence, what: &str) -> String {
+    try_probe(store, what).await.unwrap_or_else(|error| panic!("{what}: {error}"))
+}
+
+/// The same, where the instance may not survive it.
+pub(crate) async fn try_probe(store: &Persistence, what: &str) -> Result<String, Error> {
+    store.list_sessions(Some(what), 1).await.map(|page| page.next.unwrap())
+}
+
 pub(crate) fn session(id: &str) -> SessionId {
     SessionId::new(id).unwrap()
 }
@@ -92,3 +102,13 @@ pub(crate) fn record(id: &str, created_at: i64) -> SessionRecord {
 }
 
 pub(crate) const FIRST: Epoch = Epoch::FIRST;
+
+/// Waits until the condition holds.
+pub(crate) async fn eventually(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("waited in vain");
+}

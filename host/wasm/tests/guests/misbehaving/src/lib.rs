@@ -151,6 +151,19 @@ fn act(what: &str) -> Result<Option<Snapshot>, Error> {
                 files: vec![],
             }));
         }
+        "rubbish" => {
+            let session = SessionRecord {
+                id: "rubbish".to_owned(),
+                created_at: 1,
+                last_activity: 1,
+                profile: "default".to_owned(),
+                architecture: "x".to_owned(),
+                name: None,
+                options: Some("{not: json".to_owned()),
+                extra: None,
+            };
+            return Ok(Some(Snapshot { epoch: 1, session, streams: vec![], files: vec![] }));
+        }
         other => {
             if let Some(row) = other.strip_prefix("insert-") {
                 begin(row)?.commit().map_err(failed)?;

@@ -1,0 +1,396 @@
+//! How one adapter takes the place of another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agent_host_session::time::Timestamp;
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::generation::{Generation, Origin, Plan, Record};
+use super::switch::Changes;
+use super::{CandidateStatus, Components, lock, smoke};
+use crate::cache::Sha256Digest;
+use crate::component::Source;
+use crate::copy::{Copier, Totals, Writes};
+use crate::persistence::{Persistence, StartError};
+
+/// Rounds in which a migration comes closer before it holds the writes, however much is written meanwhile.
+const MAX_ROUNDS: usize = 20;
+
+/// When so few sessions have changed during a round, the rest is copied while writes are held: it takes milliseconds.
+const FEW_SESSIONS: usize = 8;
+
+/// A component that is to take over.
+#[derive(Clone, Debug)]
+pub enum Candidate {
+    /// Its bytes.
+    Bytes(Bytes),
+    /// A file on the host's machine.
+    File(PathBuf),
+    /// One that ships with the host.
+    Builtin(String),
+    /// One that served before, by its SHA-256 in hexadecimal.
+    Digest(String),
+    /// The one that the configuration names, with what the configuration says of it.
+    Configured,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The component.
+    pub candidate: Candidate,
+    /// What it is told at `open`; what the present one was told if `None`.
+    pub config: Option<BTreeMap<String, String>>,
+    /// What it may use; what the present one may use if `None`.
+    pub grants: Option<Value>,
+    /// Whether it is over another store, to which everything is to be copied.
+    pub migrate: bool,
+}
+
+/// What is done to a candidate, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Its bytes are fetched.
+    Read,
+    /// It is compiled to machine code.
+    Compile,
+    /// It is given its configuration and grants, instantiated and opened.
+    Open,
+    /// It is asked whether its store answers.
+    Health,
+    /// It shows what it can in a session of its own.
+    SmokeTest,
+    /// It must have what the present adapter has.
+    SameStore,
+    /// Everything is copied to its store.
+    Copy,
+    /// The change is written down for the next start.
+    Remember,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Read => "read",
+            Self::Compile => "compile",
+            Self::Open => "open",
+            Self::Health => "health",
+            Self::SmokeTest => "smoke-test",
+            Self::SameStore => "same-store",
+            Self::Copy => "copy",
+            Self::Remember => "remember",
+        })
+    }
+}
+
+/// Why the adapter was not exchanged. The present one goes on serving.
+#[derive(Debug, thiserror::Error)]
+pub enum SwapError {
+    /// Another exchange is under way.
+    #[error("another component is being swapped in at the moment")]
+    Busy,
+    /// No earlier generation is known.
+    #[error("there is no earlier generation to go back to")]
+    NothingEarlier,
+    /// The candidate did not pass a phase.
+    #[error("the new component was refused in the phase {phase}: {reason}")]
+    Refused {
+        /// In which phase.
+        phase: Phase,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An exchange that was made.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// What serves now.
+    #[serde(flatten)]
+    pub record: Record,
+    /// The number of the generation that served before.
+    pub previous_generation: u64,
+    /// From the beginning to the moment when the new one served, in milliseconds.
+    pub total_ms: u64,
+    /// What was copied, if the stores differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copied: Option<Totals>,
+    /// For so long writes waited, in milliseconds. Absent if they never did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_ms: Option<f64>,
+}
+
+impl Components {
+    /// Lets another adapter take over.
+    ///
+    /// # Errors
+    /// [`SwapError`] says in which phase it failed, and why; then everything is as it was.
+    pub async fn swap(self: &Arc<Self>, request: Request) -> Result<Report, SwapError> {
+        let _exchange = self.exchange.try_lock().map_err(|_| SwapError::Busy)?;
+        let present = self.switch.current();
+        let plan = Plan {
+            origin: match &request.candidate {
+                Candidate::Bytes(_) => Origin::Upload,
+                Candidate::File(path) => Origin::File(path.clone()),
+                Candidate::Builtin(name) => Origin::Builtin(name.clone()),
+                Candidate::Digest(digest) => self.origin_of(digest),
+                Candidate::Configured => Origin::Configured,
+            },
+            config: request.config.or_else(|| present.record.plan.config.clone()),
+            grants: request.grants.or_else(|| present.record.plan.grants.clone()),
+        };
+        let plan = if plan.origin == Origin::Configured { Plan { origin: plan.origin, config: None, grants: None } } else { plan };
+        self.exchange(request.candidate, plan, request.migrate, None).await
+    }
+
+    /// Lets the generation before the present one serve again, with the configuration and grants that it had.
+    ///
+    /// # Errors
+    /// As for [`swap`](Self::swap). If the present one keeps its data elsewhere, everything must be copied back: `migrate`.
+    pub async fn rollback(self: &Arc<Self>, migrate: bool) -> Result<Report, SwapError> {
+        let _exchange = self.exchange.try_lock().map_err(|_| SwapError::Busy)?;
+        let present = self.switch.current().record.generation;
+        let earlier = lock(&self.state).persistence.iter().rfind(|record| record.generation != present).cloned();
+        let Some(record) = earlier else { return Err(SwapError::NothingEarlier) };
+        let candidate = Candidate::Digest(record.digest.clone());
+        self.exchange(candidate, record.plan.clone(), migrate, Some(record.generation)).await
+    }
+
+    /// Where a component that served before came from.
+    fn origin_of(&self, digest: &str) -> Origin {
+        let state = lock(&self.state);
+        let known = state.persistence.iter().rfind(|record| record.digest == digest && record.plan.origin != Origin::Configured);
+        known.map_or(Origin::Upload, |record| record.plan.origin.clone())
+    }
+
+    /// `back_to` is the number of an earlier generation that is to serve again: then what served after it is forgotten.
+    async fn exchange(
+        self: &Arc<Self>,
+        candidate: Candidate,
+        plan: Plan,
+        migrate: bool,
+        back_to: Option<u64>,
+    ) -> Result<Report, SwapError> {
+        let origin = plan.origin.clone();
+        let result = self.try_exchange(candidate, plan, migrate, back_to).await;
+        *lock(&self.candidate) = None;
+        self.switch.stop_watching();
+        match &result {
+            Ok(report) => {
+                tracing::info!(
+                    serving = %report.record,
+                    previous = report.previous_generation,
+                    elapsed_ms = report.total_ms,
+                    pause_ms = report.pause_ms,
+                    "another persistence adapter serves"
+                );
+                self.note("swapped", &report.record, None);
+            }
+            Err(error) => {
+                tracing::warn!(%origin, %error, "the persistence adapter stays");
+                // What was refused is not needed any more. A few names are read.
+                let state = lock(&self.state).clone();
+                if let Err(error) = self.shelf.tidy(&state) {
+                    tracing::warn!(%error, "failed to remove the component that was refused");
+                }
+                let nobody = Record {
+                    generation: 0,
+                    digest: String::new(),
+                    plan: Plan { origin, config: None, grants: None },
+                    name: String::new(),
+                    version: String::new(),
+                    since: Timestamp::now(),
+                    migrated: false,
+                };
+                self.note("refused", &nobody, Some(error.to_string()));
+            }
+        }
+        result
+    }
+
+    async fn try_exchange(
+        self: &Arc<Self>,
+        candidate: Candidate,
+        plan: Plan,
+        migrate: bool,
+        back_to: Option<u64>,
+    ) -> Result<Report, SwapError> {
+        let began = Instant::now();
+        let (source, digest) = self.fetch(candidate, &plan.origin).await?;
+
+        self.enter(Phase::Compile, &plan.origin);
+        let component = self.engine.load(source).await.map_err(refused(Phase::Compile))?;
+
+        self.enter(Phase::Open, &plan.origin);
+        let options = self.configuration.options(&plan).await.map_err(refused(Phase::Open))?;
+        let persistence = Persistence::start(&self.engine, component, options).await.map_err(|error| match error {
+            StartError::Unhealthy { .. } => refused(Phase::Health)(error),
+            error => refused(Phase::Open)(error),
+        })?;
+
+        self.enter(Phase::SmokeTest, &plan.origin);
+        smoke::contract(&persistence).await.map_err(refused(Phase::SmokeTest))?;
+
+        let (record, state) = {
+            let mut state = lock(&self.state).clone();
+            state.newest += 1;
+            let record = Record {
+                generation: state.newest,
+                digest,
+                plan,
+                name: persistence.info().name.clone(),
+                version: persistence.info().version.clone(),
+                since: Timestamp::now(),
+                migrated: migrate,
+            };
+            if let Some(number) = back_to {
+                state.persistence.retain(|known| known.generation < number);
+            }
+            state.persistence.push(record.clone());
+            let surplus = state.persistence.len().saturating_sub(self.settings.keep + 1);
+            state.persistence.drain(..surplus);
+            (record, state)
+        };
+        let next = Arc::new(Generation { record: record.clone(), persistence });
+        let remember = || {
+            self.enter(Phase::Remember, &record.plan.origin);
+            self.shelf.keep(&state).map_err(refused(Phase::Remember))?;
+            *lock(&self.state) = state.clone();
+            Ok(())
+        };
+
+        let (previous, copied, pause) = if migrate {
+            let copied = self.migrate(&next, remember).await?;
+            (copied.previous, Some(copied.totals), Some(copied.pause))
+        } else {
+            self.enter(Phase::SameStore, &next.record.plan.origin);
+            let present = self.switch.current();
+            smoke::same_store(&present.persistence, &next.persistence).await.map_err(refused(Phase::SameStore))?;
+            remember()?;
+            let failures = Some(self.settings.rollback_after).filter(|after| *after > 0);
+            (self.switch.publish(next, failures), None, None)
+        };
+        let total_ms = millis(began.elapsed());
+        let previous_generation = previous.record.generation;
+        // What was written after a migration is only in the new store: there is no way back by itself.
+        self.retire(previous, if migrate { Duration::ZERO } else { self.settings.probation });
+        Ok(Report { record, previous_generation, total_ms, copied, pause_ms: pause.map(|pause| pause.as_secs_f64() * 1000.0) })
+    }
+
+    /// Gets the candidate's bytes, and puts them where they are found again after a restart, whatever becomes of the file that they came from.
+    async fn fetch(&self, candidate: Candidate, origin: &Origin) -> Result<(Source, String), SwapError> {
+        self.enter(Phase::Read, origin);
+        let (shelf, configuration, origin) = (self.shelf.clone(), Arc::clone(&self.configuration), origin.clone());
+        let fetch = move || {
+            let bytes = match candidate {
+                Candidate::Bytes(bytes) => bytes.to_vec(),
+                Candidate::File(path) => Source::File(path).read().map_err(refused(Phase::Read))?.into_owned(),
+                Candidate::Builtin(name) => Source::Builtin(name).read().map_err(refused(Phase::Read))?.into_owned(),
+                Candidate::Digest(digest) => shelf.get(&digest).map_err(refused(Phase::Read))?,
+                Candidate::Configured => configuration.source().read().map_err(refused(Phase::Read))?.into_owned(),
+            };
+            let digest = Sha256Digest::of(&bytes);
+            shelf.put(&digest, &bytes).map_err(refused(Phase::Read))?;
+            let digest = digest.to_string();
+            Ok((shelf.source(&origin, &digest), digest))
+        };
+        tokio::task::spawn_blocking(fetch).await.unwrap_or_else(|error| Err(refused(Phase::Read)(error)))
+    }
+
+    /// Copies everything to the store of `next`, and publishes it when nothing is missing there.
+    async fn migrate(&self, next: &Arc<Generation>, remember: impl FnOnce() -> Result<(), SwapError>) -> Result<Migrated, SwapError> {
+        self.enter(Phase::Copy, &next.record.plan.origin);
+        let progress = |totals: Totals| {
+            if let Some(candidate) = lock(&self.candidate).as_mut() {
+                candidate.copied = Some(totals);
+            }
+        };
+        let copier = Copier::new(self.switch.as_ref(), &next.persistence, &progress);
+        let failed = refused::<crate::copy::Error>(Phase::Copy);
+        let copying = async {
+            copier.check_target().await?;
+            self.switch.watch_changes();
+            let sessions = copier.sessions().await?;
+            copier.copy_sessions(sessions, Writes::GoOn).await?;
+            copier.copy_profiles().await?;
+            for round in 1..=MAX_ROUNDS {
+                let Changes { sessions, replaced, profiles } = self.switch.take_changes();
+                let few = sessions.len() <= FEW_SESSIONS;
+                tracing::info!(round, sessions = sessions.len(), copied = ?copier.totals(), "copying what has changed meanwhile");
+                copier.copy_changes(sessions, &replaced, Writes::GoOn).await?;
+                if profiles {
+                    copier.copy_profiles().await?;
+                }
+                if few {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        copying.await.map_err(&failed)?;
+
+        let began = Instant::now();
+        let held = self.switch.hold_writes().await;
+        let Changes { sessions, replaced, profiles } = self.switch.take_changes();
+        let rest = async {
+            copier.copy_changes(sessions, &replaced, Writes::Rest).await?;
+            if profiles { copier.copy_profiles().await } else { Ok(()) }
+        };
+        rest.await.map_err(&failed)?;
+        remember()?;
+        let previous = self.switch.publish(Arc::clone(next), None);
+        drop(held);
+        Ok(Migrated { previous, totals: copier.totals(), pause: began.elapsed() })
+    }
+
+    /// Ends what served before: at once, or when it is not needed any more as a fallback.
+    fn retire(self: &Arc<Self>, previous: Arc<Generation>, standby: Duration) {
+        let token = self.shutdown.child_token();
+        std::mem::replace(&mut *lock(&self.probation), token.clone()).cancel();
+        tokio::spawn(Arc::clone(self).drain(previous, standby, token));
+    }
+
+    async fn drain(self: Arc<Self>, previous: Arc<Generation>, standby: Duration, token: CancellationToken) {
+        // Err is the end of the standby, Ok that something else took over before.
+        if tokio::time::timeout(standby, token.cancelled()).await.is_err() {
+            self.switch.forget_fallback_to(&previous);
+        }
+        if Arc::ptr_eq(&previous, &self.switch.current()) {
+            // It was gone back to.
+            return;
+        }
+        let began = Instant::now();
+        previous.persistence.shutdown(self.settings.drain_timeout).await;
+        tracing::info!(retired = %previous.record, drained = ?began.elapsed(), "a persistence adapter has ended");
+    }
+
+    fn enter(&self, phase: Phase, origin: &Origin) {
+        tracing::info!(%origin, %phase, "preparing a persistence adapter");
+        *lock(&self.candidate) = Some(CandidateStatus { origin: origin.clone(), phase, since: Timestamp::now(), copied: None });
+    }
+}
+
+/// A migration that has been published.
+struct Migrated {
+    previous: Arc<Generation>,
+    totals: Totals,
+    /// For how long writes waited.
+    pause: Duration,
+}
+
+fn refused<E: fmt::Display>(phase: Phase) -> impl Fn(E) -> SwapError + Clone {
+    move |error| SwapError::Refused { phase, reason: error.to_string() }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
