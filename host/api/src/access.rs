@@ -15,6 +15,8 @@ use crate::problem::{Code, Problem};
 pub(crate) struct Access {
     /// Digests of the keys: the keys themselves need not stay in memory, and digests have one length, so that comparing them tells nothing.
     keys: Vec<[u8; 32]>,
+    /// The same of the keys for the admin calls.
+    admin_keys: Vec<[u8; 32]>,
     allowed_origins: Vec<Origin>,
 }
 
@@ -29,8 +31,12 @@ pub(crate) enum Sender {
 
 impl Access {
     pub(crate) fn new(options: &Options) -> Self {
-        let keys = options.api_keys.iter().map(|key: &SecretString| digest(key.expose_secret())).collect();
-        Self { keys, allowed_origins: options.allowed_origins.clone() }
+        let digests = |keys: &[SecretString]| keys.iter().map(|key| digest(key.expose_secret())).collect();
+        Self {
+            keys: digests(&options.api_keys),
+            admin_keys: digests(&options.admin_keys),
+            allowed_origins: options.allowed_origins.clone(),
+        }
     }
 
     pub(crate) fn needs_key(&self) -> bool {
@@ -39,9 +45,23 @@ impl Access {
 
     /// Whether `key` is one of the host's. Takes the same time for each wrong key.
     pub(crate) fn accepts(&self, key: &str) -> bool {
-        let digest = digest(key);
-        let found = self.keys.iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&digest));
-        found.into()
+        is_among(&self.keys, key)
+    }
+
+    /// Looks at a request to an admin call, which always needs a key, and another one than the rest of the API: agents in local sandboxes reach the host's address, too.
+    ///
+    /// # Errors
+    /// The answer to give.
+    pub(crate) fn check_admin(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        if !self.needs_key() {
+            check_host(uri, headers)?;
+            self.check_origin(headers)?;
+        }
+        match bearer(headers)? {
+            Some(key) if is_among(&self.admin_keys, key) => Ok(()),
+            Some(_) => Err(Problem::new(Code::InvalidApiKey, "the key is not one of this host's admin keys")),
+            None => Err(Problem::new(Code::AuthRequired, "an admin key is required; send it as: Authorization: Bearer KEY")),
+        }
     }
 
     /// Looks at a request before anything else does.
@@ -124,6 +144,12 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         (Some(key), None) => Ok(Some(key)),
         _ => Err(Problem::new(Code::AuthRequired, "the Authorization header is not of the form: Bearer KEY")),
     }
+}
+
+fn is_among(keys: &[[u8; 32]], key: &str) -> bool {
+    let digest = digest(key);
+    let found = keys.iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&digest));
+    found.into()
 }
 
 fn digest(text: &str) -> [u8; 32] {

@@ -25,8 +25,16 @@ const DISCARD_TIME: Duration = Duration::from_secs(2);
 /// # Errors
 /// If it is larger than `limit`, takes longer than `time`, breaks off, or is not what is asked for.
 pub(crate) async fn read<T: DeserializeOwned>(request: Request, limit: usize, time: Duration) -> Result<T, Problem> {
+    parse(&bytes(request, limit, time).await?)
+}
+
+/// Reads a body as it is.
+///
+/// # Errors
+/// If it is larger than `limit`, takes longer than `time`, or breaks off.
+pub(crate) async fn bytes(request: Request, limit: usize, time: Duration) -> Result<Bytes, Problem> {
     match tokio::time::timeout(time, collect(request, limit)).await {
-        Ok(bytes) => parse(&bytes?),
+        Ok(bytes) => bytes,
         Err(_) => Err(Problem::new(Code::RequestTimeout, format!("the body did not arrive within {time:?}"))),
     }
 }

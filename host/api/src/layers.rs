@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::access::Sender;
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
-use crate::{rest, socket};
+use crate::{admin, rest, socket};
 
 /// Names a request in the log, on both sides.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,6 +31,7 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 /// All calls with all that happens to them. A layer that is added later comes earlier.
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     rest::routes()
+        .merge(admin::routes())
         .route("/ws", axum::routing::get(socket::upgrade))
         .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
@@ -48,6 +49,12 @@ async fn check_access(State(shared): State<Arc<Shared>>, mut request: Request, n
     // Load balancers and supervisors have no key.
     if path == "/health" {
         return next.run(request).await;
+    }
+    if path.starts_with("/admin/") {
+        return match shared.access.check_admin(request.uri(), request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        };
     }
     let is_socket = path == "/ws";
     match shared.access.check(request.uri(), request.headers(), is_socket) {

@@ -8,6 +8,7 @@
 //! | `access` | who may use the API |
 //! | `problem` | errors as clients see them |
 //! | `rest`, `body` | the calls, and how their bodies are read |
+//! | [`admin`] | the calls of operators |
 //! | `session`, `wire` | sessions and events as JSON |
 //! | `socket` | WebSockets |
 //!
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod admin;
 mod body;
 mod layers;
 pub mod options;
@@ -26,6 +28,7 @@ mod shared;
 mod socket;
 mod wire;
 
+pub use crate::admin::{Admin, AdminError};
 pub use crate::options::{InvalidOrigin, Options, Origin, SocketOptions};
 pub use crate::problem::Code;
 pub use crate::server::{Error, serve};

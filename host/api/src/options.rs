@@ -12,17 +12,23 @@ use secrecy::SecretString;
 pub struct Options {
     /// Keys that open the API; any one of them does. With none, only this machine is served: see [`serve`](crate::serve).
     pub api_keys: Vec<SecretString>,
+    /// Keys that open the admin calls; any one of them does. With none, nobody gets in.
+    pub admin_keys: Vec<SecretString>,
     /// Web pages of these origins may use the API (CORS), WebSockets included. Pages of this machine may, too, while there is no key.
     pub allowed_origins: Vec<Origin>,
     /// Largest body of a message or a profile, in bytes. 16 MiB hold the images that a model takes in one request.
     pub max_body_bytes: usize,
     /// Largest body of any other request, in bytes: twice what a session's options may take, which are the largest thing in them.
     pub max_small_body_bytes: usize,
+    /// Largest component that is taken as a body, in bytes. Python's have 18 MB.
+    pub max_component_bytes: usize,
     /// Longest time that a client may take to send the head of a request, idle time between two requests included. Longer than
     /// the usual pause of a person, shorter than a load balancer's idle time (60 s), so that the host's end is the one that closes.
     pub head_timeout: Duration,
     /// Longest time that a client may take to send a body: 16 MiB at 600 KiB/s.
     pub body_timeout: Duration,
+    /// Longest time that an operator may take to send a component: 64 MiB at 600 KiB/s.
+    pub upload_timeout: Duration,
     /// Connections at once, WebSockets included. A connection costs up to 100 KiB of memory and one descriptor, of which a process often has 1,024.
     pub max_connections: usize,
     /// Longest time that a send may make no progress before the peer is taken for gone.
@@ -62,11 +68,14 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             api_keys: Vec::new(),
+            admin_keys: Vec::new(),
             allowed_origins: Vec::new(),
             max_body_bytes: 16 * 1024 * 1024,
             max_small_body_bytes: 128 * 1024,
+            max_component_bytes: 64 * 1024 * 1024,
             head_timeout: Duration::from_secs(50),
             body_timeout: Duration::from_secs(30),
+            upload_timeout: Duration::from_secs(120),
             max_connections: 900,
             send_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),

@@ -73,6 +73,14 @@ codes! {
     RequestTimeout: REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "the request took too long to arrive";
     /// The id is taken by something else.
     Conflict: CONFLICT, "CONFLICT", "the request conflicts with what is there";
+    /// A hook decided against it.
+    Denied: FORBIDDEN, "DENIED", "the request was denied";
+    /// A component was refused: it does not take over.
+    ComponentRefused: UNPROCESSABLE_ENTITY, "COMPONENT_REFUSED", "the component was refused";
+    /// One exchange of a component at a time.
+    SwapUnderWay: CONFLICT, "SWAP_UNDER_WAY", "another component is being swapped in";
+    /// There is no generation before the present one.
+    NothingEarlier: CONFLICT, "NOTHING_EARLIER", "there is nothing to go back to";
     /// Too many messages wait.
     QueueFull: TOO_MANY_REQUESTS, "QUEUE_FULL", "too many messages are waiting";
     /// A WebSocket has joined as many sessions as it may.
@@ -98,6 +106,8 @@ codes! {
 pub(crate) struct Problem {
     code: Code,
     detail: String,
+    /// What was being done, of something that is done in phases.
+    phase: Option<String>,
 }
 
 /// The body: RFC 9457, and beside it the two fields that clients of the earlier system read.
@@ -109,12 +119,19 @@ struct Body<'a> {
     detail: &'a str,
     error: &'a str,
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<&'a str>,
 }
 
 impl Problem {
     /// An error whose `detail` says what was wrong with what, for people.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self { code, detail: detail.into(), phase: None }
+    }
+
+    /// The same, with the phase in which it happened.
+    pub(crate) fn in_phase(self, phase: String) -> Self {
+        Self { phase: Some(phase), ..self }
     }
 
     /// What went wrong, for programs.
@@ -145,6 +162,7 @@ impl From<manager::Error> for Problem {
             Error::Invalid(_) => Code::Unprocessable,
             Error::TooLarge { .. } => Code::PayloadTooLarge,
             Error::SessionConflict(_) | Error::MessageConflict(_) => Code::Conflict,
+            Error::Denied { .. } => Code::Denied,
             Error::QueueFull(_) => Code::QueueFull,
             Error::TooManySessions(_) => Code::TooManySessions,
             Error::Busy(_) => Code::Busy,
@@ -186,6 +204,7 @@ impl IntoResponse for Problem {
             detail: &self.detail,
             error: &self.detail,
             code: self.code.as_str(),
+            phase: self.phase.as_deref(),
         };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();

@@ -19,6 +19,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use crate::admin::Admin;
 use crate::layers;
 use crate::options::Options;
 use crate::shared::Shared;
@@ -51,12 +52,18 @@ pub(crate) struct Place {
 ///
 /// # Errors
 /// If there is no API key and the listener is not on a loopback address.
-pub async fn serve(listener: TcpListener, manager: Arc<Manager>, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn serve(
+    listener: TcpListener,
+    manager: Arc<Manager>,
+    admin: Arc<dyn Admin>,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::Address)?;
     if options.api_keys.is_empty() && !address.ip().to_canonical().is_loopback() {
         return Err(Error::NoKey(address));
     }
-    let shared = Shared::new(manager, options, shutdown);
+    let shared = Shared::new(manager, admin, options, shutdown);
     let router = layers::router(&shared);
     let places = Arc::new(Semaphore::new(shared.options.max_connections));
     accept(&listener, &shared, &router, &places).await;

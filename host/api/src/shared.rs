@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::access::Access;
+use crate::admin::Admin;
 use crate::options::Options;
 use crate::problem::{Code, Problem};
 use crate::socket::Snapshots;
@@ -26,6 +27,7 @@ const FILE_RESPONSE_WAIT: Duration = Duration::from_secs(5);
 /// Handed to all handlers.
 pub(crate) struct Shared {
     pub(crate) manager: Arc<Manager>,
+    pub(crate) admin: Arc<dyn Admin>,
     pub(crate) options: Options,
     pub(crate) access: Access,
     pub(crate) snapshots: Snapshots,
@@ -42,9 +44,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(manager: Arc<Manager>, options: Options, shutdown: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(manager: Arc<Manager>, admin: Arc<dyn Admin>, options: Options, shutdown: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             manager,
+            admin,
             access: Access::new(&options),
             snapshots: Snapshots::new(options.snapshot_memory_bytes),
             shutdown,
@@ -62,8 +65,16 @@ impl Shared {
         &self,
         work: impl Future<Output = Result<T, manager::Error>> + Send + 'static,
     ) -> Result<T, Problem> {
+        self.carry_out(work).await
+    }
+
+    /// The same for what is no business of the manager.
+    pub(crate) async fn carry_out<T: Send + 'static, E: Into<Problem> + Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, Problem> {
         match self.writes.spawn(work.in_current_span()).await {
-            Ok(result) => Ok(result?),
+            Ok(result) => result.map_err(Into::into),
             Err(error) => Err(Problem::internal("carry out the request", &error)),
         }
     }

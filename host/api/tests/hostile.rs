@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use agent_host_api::{Options, Origin, SocketOptions, serve};
@@ -221,7 +223,9 @@ async fn web_pages_of_allowed_origins_may_read_answers() {
 async fn a_host_without_a_key_is_not_served_to_others() {
     let world = World::new(Settings::default()).await;
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let error = serve(listener, world.manager, Options::default(), CancellationToken::new()).await.unwrap_err();
+    let error = serve(listener, world.manager, Arc::new(support::FakeAdmin::default()), Options::default(), CancellationToken::new())
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("without an API key"), "{error}");
 }
 

@@ -1,6 +1,5 @@
 //! Building the host from its configuration, running it until it is told to stop, and draining it.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +10,22 @@ use agent_host_sandboxes::local::{self, Local};
 use agent_host_session::manager::{Manager, Settings};
 use agent_host_session::ports::agent::Architecture;
 use agent_host_session::ports::environment::System;
+use agent_host_session::ports::hooks::NoHooks;
 use agent_host_session::ports::sandbox::Provider;
 use agent_host_session::ports::store::Store;
 use agent_host_session::{log, run};
-use agent_host_wasm::grants::{Access, Directory};
-use agent_host_wasm::{Database, Engine, EngineOptions, Grants, Persistence, PersistenceOptions, Source, SqliteOptions};
+use agent_host_wasm::swap::{Components, OnStart, SwapSettings, Watch};
+use agent_host_wasm::{Engine, EngineOptions};
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::choice::{Isolation, Provider as ProviderChoice};
-use crate::config::grant::{Component, Database as DatabaseGrant};
-use crate::config::schema::{Config, Persistence as PersistenceConfig};
+use crate::components::{Configured, Operator};
+use crate::config::choice::{Isolation, OnStart as OnStartChoice, Provider as ProviderChoice};
+use crate::config::grant::Component;
+use crate::config::schema::Config;
 use crate::config::{profiles, schema};
 use crate::data_dir::DataDir;
 
@@ -35,7 +36,10 @@ const ADAPTER_GRACE: Duration = Duration::from_secs(5);
 pub struct Host {
     /// Its sessions.
     pub manager: Arc<Manager>,
-    persistence: Arc<Persistence>,
+    components: Arc<Components>,
+    _watch: Option<Watch>,
+    /// Keys for the admin calls.
+    admin_keys: Vec<SecretString>,
     /// Locked as long as the host lives.
     _data_dir: DataDir,
 }
@@ -44,21 +48,28 @@ impl Host {
     /// Builds the host.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(&config.data_dir)?;
-        let persistence = Arc::new(open_persistence(&config.persistence, &data_dir).await?);
-        load_profiles(persistence.as_ref(), &config.profiles).await?;
+        let components = start_components(config, &data_dir).await?;
+        let store = components.store();
+        load_profiles(store.as_ref(), &config.profiles).await?;
         let manager = Manager::new(
-            Arc::clone(&persistence) as Arc<dyn Store>,
+            store,
             provider(&config.sandbox, &data_dir)?,
             architectures(&config.agents),
             Arc::new(System),
+            Arc::new(NoHooks),
             settings(config),
         );
-        Ok(Self { manager, persistence, _data_dir: data_dir })
+        let watch = watch(config, &components)?;
+        let admin_keys = match config.auth.admin_keys.as_slice() {
+            [] => vec![data_dir.admin_key()?.into()],
+            keys => keys.iter().map(|key| key.value().clone()).collect(),
+        };
+        Ok(Self { manager, components, _watch: watch, admin_keys, _data_dir: data_dir })
     }
 
     /// Ends what is left when its sessions have ended.
     pub async fn close(self) {
-        self.persistence.shutdown(ADAPTER_GRACE).await;
+        self.components.shutdown(ADAPTER_GRACE).await;
     }
 }
 
@@ -75,7 +86,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("failed to listen on {}", config.listen))?;
     let address = listener.local_addr().context("failed to find the listener's address")?;
     let shutdown = CancellationToken::new();
-    let server = agent_host_api::serve(listener, Arc::clone(manager), api_options(&config), shutdown.clone());
+    let operator = Arc::new(Operator(Arc::clone(&host.components)));
+    let options = api_options(&config, &host.admin_keys);
+    let server = agent_host_api::serve(listener, Arc::clone(manager), operator, options, shutdown.clone());
     let mut served = tokio::spawn(server);
     // For those who start the host and must know its port; the log goes to standard error.
     // Nobody may be reading.
@@ -112,49 +125,37 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn open_persistence(config: &PersistenceConfig, data_dir: &DataDir) -> anyhow::Result<Persistence> {
+async fn start_components(config: &Config, data_dir: &DataDir) -> anyhow::Result<Arc<Components>> {
+    let persistence = &config.persistence;
+    let pool = u32::try_from(persistence.pool).context("persistence.pool is too large")?;
     let engine = Engine::new(EngineOptions {
         cache_dir: Some(data_dir.component_cache()),
-        memory_limit: usize::try_from(config.memory).context("persistence.memory is more than this machine can address")?,
-        call_timeout: config.call_timeout,
+        // One generation that serves, one that it can be rolled back to, and one that is being prepared.
+        max_instances: pool.saturating_mul(3),
+        memory_limit: bytes(persistence.memory),
         ..EngineOptions::default()
     })?;
-    let mut databases = config.grants.databases.clone();
-    let source = match &config.component {
-        Component::Sqlite => {
-            databases.entry("main".to_owned()).or_insert_with(|| DatabaseGrant::Sqlite(data_dir.database()));
-            Source::Builtin("sql".to_owned())
-        }
-        Component::Memory => Source::Builtin("memory".to_owned()),
-        Component::File(path) => Source::File(path.clone()),
+    let configured = Configured::new(persistence.clone(), data_dir.database())?;
+    let schema::Components { watch: _, on_start, keep, drain_timeout, rollback_after, probation } = &config.components;
+    let settings = SwapSettings {
+        on_start: match on_start {
+            OnStartChoice::Last => OnStart::Last,
+            OnStartChoice::Configured => OnStart::Configured,
+        },
+        keep: *keep,
+        drain_timeout: *drain_timeout,
+        rollback_after: *rollback_after as u64,
+        probation: *probation,
     };
-    let options = PersistenceOptions {
-        config: config.config.clone().into_iter().collect(),
-        grants: grants(&config.grants, databases).await?,
-        instances: u32::try_from(config.pool).context("persistence.pool is too large")?,
-        ..PersistenceOptions::default()
-    };
-    let component = engine.load(source).await?;
-    Ok(Persistence::start(&engine, component, options).await?)
+    Ok(Components::start(engine, Arc::new(configured), data_dir.components(), settings).await?)
 }
 
-async fn grants(config: &schema::Grants, databases: BTreeMap<String, DatabaseGrant>) -> anyhow::Result<Grants> {
-    let opening = move || {
-        let open = |(name, DatabaseGrant::Sqlite(path)): (String, DatabaseGrant)| {
-            let database = Database::open_sqlite(&path, &SqliteOptions::default())
-                .with_context(|| format!("failed to open the database {name:?}, {}", path.display()))?;
-            Ok::<_, anyhow::Error>((name, database))
-        };
-        databases.into_iter().map(open).collect::<Result<BTreeMap<_, _>, _>>()
-    };
-    let databases = tokio::task::spawn_blocking(opening).await.context("opening the databases broke off")??;
-    let directories = config.dirs.iter().map(|directory| Directory {
-        host: directory.host.clone(),
-        guest: directory.guest.clone(),
-        access: if directory.write { Access::ReadWrite } else { Access::ReadOnly },
-    });
-    let environment = config.env.iter().map(|(name, value)| (name.clone(), value.value().expose_secret().to_owned()));
-    Ok(Grants { directories: directories.collect(), environment: environment.collect(), databases })
+/// Watches the file of the configured component, if it is one and that is wanted.
+fn watch(config: &Config, components: &Arc<Components>) -> anyhow::Result<Option<Watch>> {
+    match &config.persistence.component {
+        Component::File(path) if config.components.watch => Ok(Some(components.watch(path)?)),
+        _ => Ok(None),
+    }
 }
 
 /// Puts the profiles of the directory into the store, and the built-in one if there is none of its id.
@@ -213,12 +214,14 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn api_options(config: &Config) -> agent_host_api::Options {
+fn api_options(config: &Config, admin_keys: &[SecretString]) -> agent_host_api::Options {
     let defaults = agent_host_api::Options::default();
     agent_host_api::Options {
         api_keys: config.auth.api_keys.iter().map(|key| key.value().clone()).collect(),
         allowed_origins: config.auth.allowed_origins.clone(),
+        admin_keys: admin_keys.to_vec(),
         max_body_bytes: bytes(config.limits.body),
+        max_component_bytes: bytes(config.limits.component),
         max_connections: config.limits.connections,
         socket: agent_host_api::SocketOptions { max_joined: config.limits.subscriptions, ..defaults.socket },
         ..defaults

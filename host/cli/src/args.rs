@@ -59,6 +59,70 @@ pub enum Command {
         #[arg(long, value_name = "NAME")]
         key_variable: Option<String>,
     },
+    /// Shows the components of a running host: which generation serves, which came before, what is being prepared.
+    #[command(args_conflicts_with_subcommands = true)]
+    Components {
+        /// As JSON, with everything that is known.
+        #[arg(long)]
+        json: bool,
+        /// The host.
+        #[command(flatten)]
+        host: HostArguments,
+        /// What else to do with components.
+        #[command(subcommand)]
+        command: Option<ComponentsCommand>,
+    },
+    /// Lets another component take over in a running host, without losing a call.
+    Swap {
+        /// What kind of component.
+        #[arg(value_enum)]
+        kind: Kind,
+        /// The component: a file, or the name of one that ships with the host.
+        #[arg(required_unless_present = "configured")]
+        component: Option<String>,
+        /// Goes back to what the configuration names.
+        #[arg(long, conflicts_with_all = ["component", "set", "grants"])]
+        configured: bool,
+        /// What the component is told when it is opened; what the present one was told if not given.
+        #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+        set: Vec<(String, String)>,
+        /// What it may use, in JSON: {"databases": {"main": "sqlite:/PATH"}}; what the present one may use if not given.
+        #[arg(long, value_name = "JSON")]
+        grants: Option<String>,
+        /// Copies everything to the component's store first.
+        #[arg(long)]
+        migrate: bool,
+        /// The host.
+        #[command(flatten)]
+        host: HostArguments,
+    },
+    /// Lets the component before the present one take over again.
+    Rollback {
+        /// What kind of component.
+        #[arg(value_enum)]
+        kind: Kind,
+        /// Copies everything back to its store first.
+        #[arg(long)]
+        migrate: bool,
+        /// The host.
+        #[command(flatten)]
+        host: HostArguments,
+    },
+    /// Looks at a component that does not run.
+    Component {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ComponentCommand,
+    },
+    /// Copies everything from one store to another, and verifies it by digest, while no host uses either. Goes on where it was broken off.
+    Copy {
+        /// The store to copy from: sqlite:PATH, or a configuration file, whose [persistence] it is then.
+        #[arg(long, value_name = "STORE")]
+        from: String,
+        /// The store to copy to, which must be empty, or what an earlier copy left.
+        #[arg(long, value_name = "STORE")]
+        to: String,
+    },
     /// Prints the configuration reference.
     #[command(hide = true)]
     ConfigReference {
@@ -66,6 +130,56 @@ pub enum Command {
         #[arg(value_enum, default_value_t)]
         format: ReferenceFormat,
     },
+}
+
+/// What can be done with components besides looking at them.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum ComponentsCommand {
+    /// Writes a component that ships with the host to a file.
+    Export {
+        /// Its name: sqlite or memory.
+        name: String,
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// What can be done with a component that does not run.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum ComponentCommand {
+    /// Says what it is, what it imports and exports, what it may want granted, and whether this host can run it.
+    Inspect {
+        /// The component.
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which running host is meant, and with which key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct HostArguments {
+    /// Where the host is, if not where the configuration says that it listens.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// The environment variable that holds an admin key, if it is not the configured one or that in the data directory.
+    #[arg(long, value_name = "NAME")]
+    pub key_variable: Option<String>,
+}
+
+/// What components are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The persistence adapter.
+    Persistence,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
 }
 
 /// What the configuration reference looks like.

@@ -1,6 +1,7 @@
 //! The data directory: what is in it, and the lock that keeps a second host out of it.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,11 @@ pub struct DataDir {
     path: PathBuf,
     /// The lock ends with the process, however that ends.
     _lock: File,
+}
+
+/// Where a host with this data directory keeps the key for the admin calls.
+pub fn admin_key_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("admin-key")
 }
 
 impl DataDir {
@@ -39,6 +45,33 @@ impl DataDir {
     /// Machine code of components.
     pub fn component_cache(&self) -> PathBuf {
         self.path.join("cache").join("components")
+    }
+
+    /// Components that were swapped in.
+    pub fn components(&self) -> PathBuf {
+        self.path.join("components")
+    }
+
+    /// The key for the admin calls, which is made when it is first needed.
+    pub fn admin_key(&self) -> anyhow::Result<String> {
+        let path = admin_key_path(&self.path);
+        match std::fs::read_to_string(&path) {
+            Ok(key) if !key.trim().is_empty() => return Ok(key.trim().to_owned()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
+        }
+        // 244 random bits.
+        let key = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("failed to create {}", path.display()))?;
+        file.write_all(key.as_bytes()).with_context(|| format!("failed to write {}", path.display()))?;
+        Ok(key)
     }
 
     /// Local sandboxes.

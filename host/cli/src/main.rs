@@ -3,10 +3,13 @@
 
 pub mod app;
 pub mod args;
+pub mod components;
 pub mod config;
+pub mod copy;
 pub mod data_dir;
 pub mod import;
 pub mod logging;
+pub mod operate;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -19,9 +22,10 @@ use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{Arguments, Command, ReferenceFormat};
+use crate::args::{Arguments, Command, ComponentCommand, ComponentsCommand, HostArguments, Kind, ReferenceFormat};
 use crate::config::environment::Process;
 use crate::config::{Loaded, Sources, reference};
+use crate::operate::Swap;
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -54,9 +58,29 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                 Some(url) => url.clone(),
                 None => format!("http://{}", load(&arguments)?.config.listen),
             };
-            let read = |name: &String| std::env::var(name).with_context(|| format!("failed to read the key from {name}"));
-            let key = key_variable.as_ref().map(read).transpose()?;
+            let key = key_variable.as_deref().map(key_from).transpose()?;
             runtime()?.block_on(watch::watch(&url, session, key.as_deref()))?;
+        }
+        Some(Command::Components { command: Some(ComponentsCommand::Export { ref name, ref file }), .. }) => {
+            components::export(name, file)?
+        }
+        Some(Command::Components { ref host, json, command: None }) => {
+            let components = runtime()?.block_on(running(&arguments, host)?.components())?;
+            if json { println!("{components:#}") } else { print!("{}", operate::describe(&components)) }
+        }
+        Some(Command::Swap { kind: Kind::Persistence, ref component, configured: _, ref set, ref grants, migrate, ref host }) => {
+            let swap = Swap { component: component.as_deref(), config: set, grants: grants.as_deref(), migrate };
+            println!("{:#}", runtime()?.block_on(running(&arguments, host)?.swap_persistence(&swap))?);
+        }
+        Some(Command::Rollback { kind: Kind::Persistence, migrate, ref host }) => {
+            println!("{:#}", runtime()?.block_on(running(&arguments, host)?.roll_back_persistence(migrate))?);
+        }
+        Some(Command::Component { command: ComponentCommand::Inspect { ref file, json } }) => {
+            runtime()?.block_on(components::inspect(file, json))?;
+        }
+        Some(Command::Copy { ref from, ref to }) => {
+            let copied = runtime()?.block_on(copy::copy(from, to))?;
+            println!("{}", serde_json::to_string_pretty(&copied)?);
         }
         Some(Command::Import { ref transcript, ref session_id, ref profile, ref name }) => {
             let config = load(&arguments)?.config;
@@ -73,6 +97,22 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         None => serve(load(&arguments)?)?,
     }
     Ok(())
+}
+
+fn key_from(variable: &str) -> anyhow::Result<String> {
+    std::env::var(variable).with_context(|| format!("failed to read the key from {variable}"))
+}
+
+/// The running host that an operator means.
+fn running(arguments: &Arguments, host: &HostArguments) -> anyhow::Result<operate::Host> {
+    let config = load(arguments)?.config;
+    let url = host.url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+    let key = match (&host.key_variable, config.auth.admin_keys.first()) {
+        (Some(variable), _) => key_from(variable)?.into(),
+        (None, Some(key)) => key.value().clone(),
+        (None, None) => operate::key_in(&config.data_dir)?,
+    };
+    operate::Host::new(&url, key)
 }
 
 fn load(arguments: &Arguments) -> anyhow::Result<Loaded> {

@@ -7,6 +7,7 @@ use std::process::{Command, ExitStatus};
 use tempfile::TempDir;
 
 use crate::client::Client;
+use crate::operator::Operator;
 use crate::process::{End, Process};
 use crate::setup::Setup;
 use crate::stream::Stream;
@@ -115,6 +116,11 @@ impl Host {
     /// A client with the host's key, if it has one.
     pub fn client(&self) -> Client {
         Client::new(self.base_url(), self.setup.key.as_deref())
+    }
+
+    /// The host's operator.
+    pub fn operator(&self) -> Operator {
+        Operator::new(self.base_url(), &self.data_directory())
     }
 
     /// A WebSocket with the host's key, if it has one.

@@ -10,6 +10,7 @@
 //! | `process.rs` | what a process prints, and how it is ended in time |
 //! | `database.rs` | the adapter's database, seen from outside |
 //! | `client.rs` | the REST API |
+//! | `operator.rs` | the admin calls |
 //! | `stream.rs` | the WebSocket |
 //! | `frame.rs` | what comes over it |
 //! | `fold.rs` | blocks, folded from events as a client does it |
@@ -26,6 +27,7 @@ mod database;
 mod fold;
 mod frame;
 mod host;
+mod operator;
 mod process;
 mod scene;
 mod setup;
@@ -34,12 +36,13 @@ mod stream;
 
 use std::time::Duration;
 
-pub use agent_host_test_programs::{claude, older_claude, require};
+pub use agent_host_test_programs::{claude, older_claude, rebuilt_adapter, require};
 pub use client::{Answer, Client};
 pub use fake_model_api::{ModelApi, Scenarios};
 pub use fold::{Blocks, Fold};
 pub use frame::{Frame, blocks_completed, text_of};
 pub use host::Host;
+pub use operator::Operator;
 pub use scene::{Scene, session_with};
 pub use setup::Setup;
 pub use stand_in::StandIn;

@@ -13,6 +13,7 @@ mod sessions;
 mod socket;
 mod start;
 mod streams;
+mod swaps;
 
 use std::path::PathBuf;
 
@@ -40,11 +41,25 @@ struct Scale {
     deliveries: usize,
     turns: usize,
     calls: usize,
+    /// Sessions that work while adapters are exchanged.
+    busy: usize,
+    swaps: usize,
 }
 
 impl Scale {
-    const FULL: Self = Self { starts: 7, sessions: 2000, messages: 300, deltas: 200_000, deliveries: 10_000, turns: 30, calls: 3000 };
-    const QUICK: Self = Self { starts: 1, sessions: 20, messages: 3, deltas: 1000, deliveries: 100, turns: 2, calls: 20 };
+    const FULL: Self = Self {
+        starts: 7,
+        sessions: 2000,
+        messages: 300,
+        deltas: 200_000,
+        deliveries: 10_000,
+        turns: 30,
+        calls: 3000,
+        busy: 200,
+        swaps: 20,
+    };
+    const QUICK: Self =
+        Self { starts: 1, sessions: 20, messages: 3, deltas: 1000, deliveries: 100, turns: 2, calls: 20, busy: 5, swaps: 2 };
 }
 
 #[tokio::main]
@@ -54,6 +69,7 @@ async fn main() -> anyhow::Result<()> {
     start::measure(scale, &mut report).await?;
     sessions::measure(scale, &mut report).await?;
     streams::measure(scale, &mut report).await?;
+    swaps::measure(scale, &mut report).await?;
     adapter::measure(scale, &mut report).await?;
     println!("{}", report.markdown());
     Ok(())

@@ -39,6 +39,12 @@ pub(crate) fn latencies(mut samples: Vec<Duration>) -> String {
     format!("p50 {}, p99 {}", time(percentile(&mut samples, 0.5)), time(percentile(&mut samples, 0.99)))
 }
 
+/// `p50 1.23 ms, p99 4.56 ms, max 7.89 ms`.
+pub(crate) fn latencies_to_max(mut samples: Vec<Duration>) -> String {
+    let max = percentile(&mut samples, 1.0);
+    format!("{}, max {} ({} of them)", latencies(samples.clone()), time(max), samples.len())
+}
+
 /// A duration to three digits.
 pub(crate) fn time(duration: Duration) -> String {
     let micros = duration.as_secs_f64() * 1e6;

@@ -12,15 +12,21 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A client that has joined a session.
-pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// The number of the session's last event.
+    last: u64,
+    /// Events whose number is not the next one: something before them was lost, or they came twice.
+    pub(crate) gaps: usize,
+}
 
 impl Socket {
     /// Connects, joins, and reads until the snapshot is there.
     pub(crate) async fn join(address: &str, session: &str) -> anyhow::Result<Self> {
         let (socket, _) = connect_async(format!("ws://{address}/ws")).await.context("failed to connect")?;
-        let mut socket = Self(socket);
+        let mut socket = Self { stream: socket, last: 0, gaps: 0 };
         let join = serde_json::json!({"type": "session:join", "id": "1", "sessionId": session});
-        socket.0.send(Message::text(join.to_string())).await?;
+        socket.stream.send(Message::text(join.to_string())).await?;
         socket.until(|frame| frame.contains("\"session:snapshot\"")).await?;
         Ok(socket)
     }
@@ -49,11 +55,22 @@ impl Socket {
 
     async fn next(&mut self) -> anyhow::Result<Utf8Bytes> {
         loop {
-            match self.0.next().await.context("the host closed the connection")?? {
-                Message::Text(text) => return Ok(text),
+            match self.stream.next().await.context("the host closed the connection")?? {
+                Message::Text(text) => {
+                    if let Some(number) = number_of(&text) {
+                        self.gaps += usize::from(self.last != 0 && number != self.last + 1);
+                        self.last = number;
+                    }
+                    return Ok(text);
+                }
                 Message::Close(frame) => anyhow::bail!("the host closed the connection: {frame:?}"),
                 _ => {}
             }
         }
     }
+}
+
+/// The `seq` of a frame, which stands at its end.
+fn number_of(frame: &str) -> Option<u64> {
+    frame.rsplit_once(",\"seq\":")?.1.strip_suffix('}')?.parse().ok()
 }

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod claude;
 
 use std::io::Write as _;
@@ -41,6 +42,18 @@ fn version(version: &str) -> Option<PathBuf> {
         Ok(path) => Some(path),
         Err(error) => missing(&format!("claude {version} is needed: {error}")),
     }
+}
+
+/// The `sql` adapter, built under another version: the same code as the one that ships with the host, and another component. It is built below the test's target directory.
+///
+/// # Panics
+/// If cargo cannot build it.
+#[expect(clippy::expect_used, reason = "this is how a test fails")]
+pub fn rebuilt_adapter(version: &str) -> PathBuf {
+    let executable = std::env::current_exe().expect("failed to find the test's own executable");
+    // `target/debug/deps/test` or `target/release/program`.
+    let profile = executable.ancestors().skip(1).find(|path| !path.ends_with("deps")).expect("the executable is not in a target directory");
+    adapter::build(version, &profile.join("rebuilt-adapters"))
 }
 
 /// A program of the `PATH`, such as `sqlite3`.

@@ -1,6 +1,8 @@
 //! A host on a real socket over fakes of the ports, and clients that see it from outside.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+mod admin;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::admin::FakeAdmin;
+
 /// Far beyond what anything here takes: a test that waits so long has failed.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -32,6 +36,7 @@ pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
 pub(crate) struct Host {
     pub(crate) address: SocketAddr,
     pub(crate) world: World,
+    pub(crate) admin: Arc<FakeAdmin>,
     pub(crate) client: reqwest::Client,
     pub(crate) key: Option<&'static str>,
     pub(crate) shutdown: CancellationToken,
@@ -47,8 +52,10 @@ impl Host {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, Arc::clone(&world.manager), options, shutdown.clone()));
-        Self { address, world, client: reqwest::Client::new(), key: None, shutdown, task }
+        let admin = Arc::new(FakeAdmin::default());
+        let operator = Arc::clone(&admin) as Arc<dyn agent_host_api::Admin>;
+        let task = tokio::spawn(serve(listener, Arc::clone(&world.manager), operator, options, shutdown.clone()));
+        Self { address, world, admin, client: reqwest::Client::new(), key: None, shutdown, task }
     }
 
     pub(crate) async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Response {

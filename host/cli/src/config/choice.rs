@@ -46,6 +46,16 @@ choice! {
 }
 
 choice! {
+    /// Which component a start begins with.
+    OnStart {
+        /// The one that was swapped in last.
+        Last = "last",
+        /// The one that is configured.
+        Configured = "configured",
+    }
+}
+
+choice! {
     /// Where sandboxes are made.
     Provider {
         /// On this machine.

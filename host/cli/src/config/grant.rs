@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use agent_host_api::Origin;
+use agent_host_wasm::grants::{HttpRule, NetworkRule, RuleError};
 
 use super::error::Error;
 use super::node::{Node, Value};
@@ -115,6 +116,33 @@ fn guest_path(node: &Node) -> Result<String, Error> {
     match text::<String>(node, expected)? {
         path if path.starts_with('/') => Ok(path.to_owned()),
         _ => Err(refuse::<String>(node, format!("expected {expected}"))),
+    }
+}
+
+impl Read for NetworkRule {
+    const SHAPE: Shape = Shape::Text;
+
+    fn type_name() -> String {
+        "`HOST:PORT`".into()
+    }
+
+    fn read(node: &Node, _context: &Context<'_>) -> Result<Self, Error> {
+        text::<Self>(node, r#"a rule such as "db.example.org:5432""#)?
+            .parse()
+            .map_err(|error: RuleError| refuse::<Self>(node, error.to_string()))
+    }
+}
+
+impl Read for HttpRule {
+    const SHAPE: Shape = Shape::Text;
+
+    fn type_name() -> String {
+        "`https://HOST/PATH/*`".into()
+    }
+
+    fn read(node: &Node, _context: &Context<'_>) -> Result<Self, Error> {
+        let text = text::<Self>(node, r#"a rule such as "https://api.example.org/v1/*""#)?;
+        text.parse().map_err(|error: RuleError| refuse::<Self>(node, error.to_string()))
     }
 }
 

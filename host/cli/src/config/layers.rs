@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::environment::{self, Environment};
 use super::error::Error;
+use super::json;
 use super::node::{Node, Place, Value};
 use super::setting::{SectionInfo, Setting, Shape, sections};
 use super::{FILE_VARIABLE, VARIABLE_PREFIX};
@@ -61,6 +62,14 @@ impl Layers {
     pub(super) fn add_file(&mut self, file: &Path, working_dir: &Path) -> Result<(), Error> {
         let text = std::fs::read_to_string(working_dir.join(file)).map_err(|reason| Error::File { path: file.to_owned(), reason })?;
         self.add_table(Node::document(file, &text)?)
+    }
+
+    /// Lays the values of a section, as a request gives them, over those in force.
+    ///
+    /// # Errors
+    /// If it is not an object or has a key that there is no setting for.
+    pub(super) fn add_request(&mut self, section: &str, values: &serde_json::Value) -> Result<(), Error> {
+        self.add_table(json::node(section.to_owned(), values))
     }
 
     fn add_table(&mut self, table: Node) -> Result<(), Error> {

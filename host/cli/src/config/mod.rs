@@ -21,6 +21,7 @@ pub mod choice;
 pub mod environment;
 mod error;
 pub mod grant;
+mod json;
 mod layers;
 mod node;
 pub mod profiles;
@@ -97,6 +98,17 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Error> {
     let config = Config::read(&Reader { nodes: layers.nodes(), context: &context })?;
     check(&config, &layers)?;
     Ok(Loaded { config, file, effective: reference::effective(layers.nodes()), unknown_variables })
+}
+
+/// Reads what a component may use out of JSON, as it would be written in `[persistence.grants]`. Relative paths are relative to the working directory.
+///
+/// # Errors
+/// [`Error`] names the key and the value that is wrong.
+pub fn read_grants(grants: &serde_json::Value, sources: &Sources<'_>) -> Result<schema::Grants, Error> {
+    let mut layers = Layers::defaults();
+    layers.add_request("persistence.grants", grants)?;
+    let context = Context { environment: sources.environment, working_dir: sources.working_dir };
+    schema::Grants::read(&Reader { nodes: layers.nodes(), context: &context })
 }
 
 fn find_file(sources: &Sources<'_>) -> Result<Option<PathBuf>, Error> {

@@ -27,6 +27,8 @@ pub enum Place {
     Variable(String),
     /// As a flag.
     Flag(String),
+    /// In a request to the admin API.
+    Request,
 }
 
 impl fmt::Display for Place {
@@ -36,6 +38,7 @@ impl fmt::Display for Place {
             Self::File { file, line, column } => write!(formatter, "{}:{line}:{column}", file.display()),
             Self::Variable(name) => write!(formatter, "environment variable {name}"),
             Self::Flag(name) => write!(formatter, "flag {name}"),
+            Self::Request => formatter.write_str("request"),
         }
     }
 }
@@ -118,7 +121,7 @@ fn quoted_key(name: &str) -> String {
 }
 
 /// The key of `name` in the table `parent`, which is empty for the document itself.
-fn key_below(parent: &str, name: &str) -> String {
+pub(super) fn key_below(parent: &str, name: &str) -> String {
     if parent.is_empty() { quoted_key(name) } else { format!("{parent}.{}", quoted_key(name)) }
 }
 

@@ -27,7 +27,7 @@ impl Context<'_> {
     pub(super) fn resolve(&self, place: &Place, path: &str) -> PathBuf {
         let base = match place {
             Place::File { file, .. } => self.working_dir.join(file.parent().unwrap_or(Path::new(""))),
-            Place::Default | Place::Variable(_) | Place::Flag(_) => self.working_dir.to_owned(),
+            Place::Default | Place::Variable(_) | Place::Flag(_) | Place::Request => self.working_dir.to_owned(),
         };
         // Taken apart and put together again, so that a `./` in the middle does not show up in messages.
         base.join(path).components().collect()

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_host_api::Origin;
+use agent_host_wasm::grants::{HttpRule, NetworkRule};
 
-use super::choice::{Isolation, LogFormat, Provider};
+use super::choice::{Isolation, LogFormat, OnStart, Provider};
 use super::grant::{Component, Database, Directory};
 use super::secret::{ApiKey, Secret};
 use super::setting::section;
@@ -30,6 +31,8 @@ section! {
         auth: Auth;
         /// The persistence component.
         persistence: Persistence;
+        /// How components are exchanged while the host runs.
+        components: Components;
         /// Where agents run.
         sandbox: Sandbox;
         /// The agent programs.
@@ -50,6 +53,9 @@ section! {
         /// the key itself is refused here.
         /// Without any, everybody who reaches the host may use it.
         api_keys: Vec<ApiKey> = [] because "a first try needs no key, since the host then listens on loopback only";
+        /// Keys for the admin calls (`/admin/…`), which exchange components. Each is a reference, like those above. Without any, the host makes one for those
+        /// who may read its data directory: `admin-key` in `data_dir`, where the commands of `agent-host` find it.
+        admin_keys: Vec<ApiKey> = [] because "whoever may read the data directory has all that the host has";
         /// Origins whose web pages may use the API, besides the host's own.
         allowed_origins: Vec<Origin> = []
             because "a page from anywhere could otherwise use a host that listens on the visitor's own machine";
@@ -85,8 +91,31 @@ section! {
         databases: BTreeMap<String, Database> = {} because "a component of one's own may need none";
         /// Directories, read-only unless `write` is true.
         dirs: Vec<Directory> = [] because "a component can only do what it was granted";
+        /// What the component may connect to by TCP: `HOST:PORT`, where the host is a name, `*.example.org`, an address or a range such as `10.0.0.0/8`, and the port
+        /// a number, a range such as `8000-8010`, or `*`. A name opens no private address, unless a rule names that address, too.
+        net: Vec<NetworkRule> = [] because "a component can only do what it was granted";
+        /// What the component may fetch through the host: URLs such as `https://api.example.org/v1/*`.
+        http: Vec<HttpRule> = [] because "a component can only do what it was granted";
         /// The component's environment variables.
         env: BTreeMap<String, Secret> = {} because "a component can only do what it was granted";
+    }
+}
+
+section! {
+    /// How components are exchanged while the host runs.
+    Components in "components" {
+        /// Whether a component's file that changes on disk is swapped in.
+        watch: bool = false because "a file that is copied to a server is not always meant to be in force at once";
+        /// Which component a start begins with: the one that was swapped in last, or the one that is configured.
+        on_start: OnStart = "last" because "a restart must not undo what an operator did";
+        /// Earlier generations that can be gone back to.
+        keep: usize = 5 because "whoever needs an older one has it elsewhere";
+        /// How long the calls of a component that was replaced may go on.
+        drain_timeout: Duration = "30s" because "it is longer than any call may take";
+        /// First calls of a function of a new component that have to fail, all of them, until the one before it serves again.
+        rollback_after: usize = 5 because "a database that restarts fails a call or two, a component that does not work all";
+        /// For so long a new component can be rolled back by itself.
+        probation: Duration = "10m" because "what does not work shows within minutes, and later on an operator should decide";
     }
 }
 
@@ -173,6 +202,8 @@ section! {
         line: u64 = "32 MiB" because "agents print a whole tool result on a line, with files of 16 MB among them";
         /// Workspace file whose content is stored; a larger one is only reported.
         file: u64 = "10 MiB" because "a file is held in memory while it is stored, and source code is smaller";
+        /// Component that is sent to be swapped in.
+        component: u64 = "64 MiB" because "the largest, Python's, have 18 MB";
         /// Messages of a session that wait for their turn; a further one is refused.
         queue: usize = 100 because "a client that sends more before the first answer is in a loop";
         /// Sessions in memory at once; a further one is refused.

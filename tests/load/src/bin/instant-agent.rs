@@ -1,7 +1,7 @@
 //! An agent that takes no time: it speaks as `claude` does, and prints as fast as it is read. What is measured with it is the host.
 //!
-//! The message says what to do: `deltas N` streams N deltas of 16 bytes; `transcript BYTES` adds that much to the transcript; anything else is
-//! answered by one delta.
+//! The message says what to do: `deltas N` streams N deltas of 16 bytes; `transcript BYTES` adds that much to the transcript; `work N BYTES` streams N deltas and adds
+//! one line with that much text to the transcript; anything else is answered by one delta.
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead as _, BufWriter, Write, stdin, stdout};
@@ -53,8 +53,9 @@ fn print(output: &mut impl Write, line: &Value) -> std::io::Result<()> {
 
 fn answer(output: &mut impl Write, turn: u64, message: &str) -> std::io::Result<()> {
     let (word, number) = message.split_once(' ').unwrap_or((message, ""));
+    let (number, bytes) = number.split_once(' ').unwrap_or((number, ""));
     let number: usize = number.trim().parse().unwrap_or(0);
-    let deltas = if word == "deltas" { number } else { 1 };
+    let deltas = if matches!(word, "deltas" | "work") { number } else { 1 };
     let id = format!("msg_{turn}_{}", std::process::id());
     let event = |event: Value| json!({"type": "stream_event", "session_id": SESSION, "parent_tool_use_id": null, "event": event});
     let usage = json!({"input_tokens": 1, "output_tokens": deltas});
@@ -74,12 +75,18 @@ fn answer(output: &mut impl Write, turn: u64, message: &str) -> std::io::Result<
     print(output, &event(json!({"type": "content_block_stop", "index": 0})))?;
     print(output, &event(json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage})))?;
     print(output, &event(json!({"type": "message_stop"})))?;
-    if word == "transcript" {
-        for line in 0..number.div_ceil(TRANSCRIPT_LINE) {
-            let entry = json!({"type": "user", "line": line, "text": "x".repeat(TRANSCRIPT_LINE)});
-            let file = format!("/home/agent/.claude/projects/-workspace/{SESSION}.jsonl");
-            print(output, &json!({"type": "transcript_mirror", "filePath": file, "entries": [entry]}))?;
+    let mut transcript = |entry: Value| {
+        let file = format!("/home/agent/.claude/projects/-workspace/{SESSION}.jsonl");
+        print(output, &json!({"type": "transcript_mirror", "filePath": file, "entries": [entry]}))
+    };
+    match word {
+        "transcript" => {
+            for line in 0..number.div_ceil(TRANSCRIPT_LINE) {
+                transcript(json!({"type": "user", "line": line, "text": "x".repeat(TRANSCRIPT_LINE)}))?;
+            }
         }
+        "work" => transcript(json!({"type": "user", "turn": turn, "text": "x".repeat(bytes.parse().unwrap_or(0))}))?,
+        _ => {}
     }
     let result = json!({
         "type": "result", "subtype": "success", "is_error": false, "terminal_reason": "completed", "num_turns": 1, "result": "",

@@ -98,13 +98,16 @@ fn an_unknown_key_is_refused_and_its_value_not_shown() {
         (
             "colour = 1",
             "agent-host.toml:1:1: unknown key colour: at the top there are \
-             agents, auth, data_dir, limits, listen, log_format, persistence, profiles, sandbox, session",
+             agents, auth, components, data_dir, limits, listen, log_format, persistence, profiles, sandbox, session",
         ),
         (
             "listen = '127.0.0.1:1'\n[session]\nidle_timout = '1m'\nzzz = 1",
             "agent-host.toml:3:1: unknown key session.idle_timout: [session] has idle_timeout, shutdown_grace, start_timeout, sync_interval",
         ),
-        ("[auth]\napi_key = 'sk-secret'", "agent-host.toml:2:1: unknown key auth.api_key: [auth] has allowed_origins, api_keys"),
+        (
+            "[auth]\napi_key = 'sk-secret'",
+            "agent-host.toml:2:1: unknown key auth.api_key: [auth] has admin_keys, allowed_origins, api_keys",
+        ),
         ("[agents.claude]", "agent-host.toml:1:9: unknown key agents.claude: [agents] has claude-agent-sdk, echo"),
         ("agents.echo.x = 1", "agent-host.toml:1:13: unknown key agents.echo.x: [agents.echo] has no settings"),
         ("[sandbox]\nlocl = {}", "agent-host.toml:2:1: unknown key sandbox.locl: [sandbox] has local, provider"),

@@ -1,0 +1,44 @@
+//! An operator's side that remembers what it was asked and answers as it was told.
+
+use std::sync::{Mutex, MutexGuard};
+
+use agent_host_api::admin::{Admin, AdminError, Replacement};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+#[derive(Debug, Default)]
+pub(crate) struct FakeAdmin {
+    replacements: Mutex<Vec<Replacement>>,
+    /// What the next exchange fails with.
+    refusal: Mutex<Option<AdminError>>,
+}
+
+impl FakeAdmin {
+    pub(crate) fn replacements(&self) -> MutexGuard<'_, Vec<Replacement>> {
+        self.replacements.lock().unwrap()
+    }
+
+    pub(crate) fn refuse(&self, error: AdminError) {
+        *self.refusal.lock().unwrap() = Some(error);
+    }
+
+    fn answer(&self) -> Result<Value, AdminError> {
+        self.refusal.lock().unwrap().take().map_or_else(|| Ok(json!({"generation": 2})), Err)
+    }
+}
+
+#[async_trait]
+impl Admin for FakeAdmin {
+    async fn components(&self) -> Value {
+        json!({"persistence": {"name": "fake"}})
+    }
+
+    async fn swap_persistence(&self, replacement: Replacement) -> Result<Value, AdminError> {
+        self.replacements().push(replacement);
+        self.answer()
+    }
+
+    async fn roll_back_persistence(&self, _: bool) -> Result<Value, AdminError> {
+        self.answer()
+    }
+}

@@ -1,0 +1,76 @@
+//! `agent-host copy`: everything from one store to another, while no host runs on either.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use agent_host_wasm::copy::{Copier, Totals, Writes};
+use agent_host_wasm::swap::{Configuration as _, Origin, Plan};
+use agent_host_wasm::{Engine, EngineOptions, Persistence};
+use anyhow::Context as _;
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::components::Configured;
+use crate::config::environment::Process;
+use crate::config::{self, Config, Sources};
+use crate::data_dir::DataDir;
+
+/// A store, and what keeps a host from using it meanwhile.
+struct Place {
+    persistence: Persistence,
+    _lock: Option<DataDir>,
+}
+
+/// Copies from one store to another and gives what was copied. A store is `sqlite:PATH`, or the path of a configuration file, whose `[persistence]` it is then.
+/// A copy that was broken off goes on when it is begun again.
+pub async fn copy(from: &str, to: &str) -> anyhow::Result<Totals> {
+    let source = open(from, true).await.with_context(|| format!("failed to open the store to copy from, {from}"))?;
+    let target = open(to, false).await.with_context(|| format!("failed to open the store to copy to, {to}"))?;
+    // Draws nothing where nobody looks.
+    let bar = ProgressBar::new(0);
+    bar.set_style(
+        ProgressStyle::with_template("{wide_bar} {pos}/{len} sessions, {msg}, {eta} left").context("failed to make a progress bar")?,
+    );
+    let progress = |totals: Totals| {
+        bar.set_position(totals.sessions);
+        bar.set_message(format!("{} copied, {} there before", ByteSize(totals.bytes), ByteSize(totals.kept_bytes)));
+    };
+    let copier = Copier::new(&source.persistence, &target.persistence, &progress);
+    copier.check_target().await?;
+    let sessions = copier.sessions().await?;
+    bar.set_length(sessions.len() as u64);
+    copier.copy_sessions(sessions, Writes::Rest).await?;
+    copier.copy_profiles().await?;
+    bar.finish_and_clear();
+    Ok(copier.totals())
+}
+
+async fn open(store: &str, must_exist: bool) -> anyhow::Result<Place> {
+    let working_dir = std::env::current_dir().context("failed to find the working directory")?;
+    let mut flags = BTreeMap::new();
+    let load = |file: Option<&Path>, flags: &BTreeMap<String, String>| -> Result<Config, config::Error> {
+        let sources = Sources { file, flags, environment: &Process, working_dir: &working_dir };
+        Ok(config::load(&sources)?.config)
+    };
+    let (config, main, lock) = match store.strip_prefix("sqlite:") {
+        Some(path) => {
+            let path = working_dir.join(path);
+            anyhow::ensure!(!must_exist || path.is_file(), "there is no database {}", path.display());
+            flags.insert("persistence.component".to_owned(), "sqlite".to_owned());
+            flags.insert("persistence.grants.databases".to_owned(), "{}".to_owned());
+            (load(None, &flags)?, path, None)
+        }
+        None => {
+            let config = load(Some(Path::new(store)), &flags)?;
+            let data_dir = DataDir::open(&config.data_dir)?;
+            let main = data_dir.database();
+            (config, main, Some(data_dir))
+        }
+    };
+    let engine = Engine::new(EngineOptions::default())?;
+    let configured = Configured::new(config.persistence, main)?;
+    let plan = Plan { origin: Origin::Configured, config: None, grants: None };
+    let options = configured.options(&plan).await.map_err(anyhow::Error::msg)?;
+    let component = engine.load(configured.source()).await?;
+    Ok(Place { persistence: Persistence::start(&engine, component, options).await?, _lock: lock })
+}
