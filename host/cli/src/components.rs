@@ -99,8 +99,8 @@ impl Configuration for Configured {
             access: if directory.write { Access::ReadWrite } else { Access::ReadOnly },
         });
         let environment = grants.env.iter().map(|(name, value)| (name.clone(), value.value().expose_secret().to_owned()));
-        let config = plan.config.as_ref().unwrap_or(&self.persistence.config);
-        let memory = usize::try_from(self.persistence.memory).unwrap_or(usize::MAX);
+        let persistence = &self.persistence;
+        let config = plan.config.as_ref().unwrap_or(&persistence.config);
         Ok(PersistenceOptions {
             config: config.clone().into_iter().collect(),
             grants: Grants {
@@ -110,11 +110,23 @@ impl Configuration for Configured {
                 network: grants.net,
                 http: grants.http,
             },
-            limits: Limits { memory, call_timeout: self.persistence.call_timeout, ..Limits::default() },
-            instances: u32::try_from(self.persistence.pool).map_err(|_| "persistence.pool is too large".to_owned())?,
-            ..PersistenceOptions::default()
+            limits: Limits {
+                memory: memory(persistence.memory),
+                call_timeout: persistence.call_timeout,
+                cpu: persistence.cpu_timeout,
+                open_timeout: persistence.open_timeout,
+                log_bytes: memory(persistence.log),
+                ..Limits::default()
+            },
+            wait_timeout: persistence.queue_timeout,
+            instances: u32::try_from(persistence.pool).map_err(|_| "persistence.pool is too large".to_owned())?,
         })
     }
+}
+
+/// A size in memory; one that this machine cannot address is no limit.
+fn memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// The admin calls.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::grants::Grants;
 use crate::grants::denials::Denials;
+use crate::hooks::Caller;
 use crate::http::Client;
 use crate::limits::{HttpLimits, Limits};
 use crate::net::Resolver;
@@ -18,18 +19,26 @@ pub(crate) struct Capabilities {
     pub(crate) output: Arc<Output>,
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) http: Client,
+    /// As whom it speaks to sessions; `None` if it is no hook.
+    pub(crate) caller: Option<Caller>,
 }
 
 impl Capabilities {
     /// # Errors
     /// If HTTPS is granted, and this machine has no root certificates.
-    pub(crate) fn new(component: Arc<str>, grants: Grants, limits: Limits, resolver: Arc<dyn Resolver>) -> wasmtime::Result<Arc<Self>> {
+    pub(crate) fn new(
+        component: Arc<str>,
+        grants: Grants,
+        limits: Limits,
+        resolver: Arc<dyn Resolver>,
+        caller: Option<Caller>,
+    ) -> wasmtime::Result<Arc<Self>> {
         let denials = Arc::new(Denials::new(Arc::clone(&component)));
         let output = Output::new(Arc::clone(&component), limits.log_bytes);
         // So a component is told that a server is slow while its call still has time to do something about it.
         let timeout = limits.http.timeout.min(limits.call_timeout * 4 / 5);
         let http = Client::new(&grants.http, HttpLimits { timeout, ..limits.http }, Arc::clone(&denials), &resolver)?;
-        Ok(Arc::new(Self { component, grants, limits, denials, output, resolver, http }))
+        Ok(Arc::new(Self { component, grants, limits, denials, output, resolver, http, caller }))
     }
 
     /// The component's name.

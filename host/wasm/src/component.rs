@@ -1,4 +1,4 @@
-//! A component: where it comes from, and what it must export to be a persistence adapter.
+//! A component: where it comes from, and what it must export to be a persistence adapter or an event hook.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -69,6 +69,16 @@ pub enum LoadError {
         /// What it exports.
         exports: String,
     },
+    /// It is a component, but not one of this kind.
+    #[error("the component {component} is not an event hook: it does not export {missing}; it exports {exports}")]
+    NotAHook {
+        /// Which component.
+        component: String,
+        /// What is missing.
+        missing: String,
+        /// What it exports.
+        exports: String,
+    },
 }
 
 impl Source {
@@ -117,22 +127,47 @@ impl Component {
     /// Checks that it exports the interfaces of a persistence adapter, so that one that is something else is refused in words that help, and gives the version of
     /// the contract.
     pub(crate) fn check_persistence(&self) -> Result<String, LoadError> {
+        self.check("agent-host:persistence", &["lifecycle", "sessions", "streams", "files", "profiles"])
+            .map_err(|lack| LoadError::NotAnAdapter { component: self.name.to_string(), missing: lack.missing, exports: lack.exports })
+    }
+
+    /// The same for the interfaces of an event hook.
+    pub(crate) fn check_hook(&self) -> Result<String, LoadError> {
+        self.check("agent-host:hooks", &["event-hook"]).map_err(|lack| LoadError::NotAHook {
+            component: self.name.to_string(),
+            missing: lack.missing,
+            exports: lack.exports,
+        })
+    }
+
+    fn check(&self, package: &str, interfaces: &[&str]) -> Result<String, Lack> {
         let kind = self.compiled.component_type();
         let exports: Vec<&str> = kind.exports(self.compiled.engine()).map(|(name, _)| name).collect();
-        let missing: Vec<String> = ["lifecycle", "sessions", "streams", "files", "profiles"]
-            .into_iter()
-            .map(|interface| format!("agent-host:persistence/{interface}@0.1."))
+        let mut version = None;
+        let mut missing = Vec::new();
+        for interface in interfaces {
             // Any patch of 0.1 will do: what a later one adds is looked up by itself.
-            .filter(|prefix| !exports.iter().any(|export| export.starts_with(prefix.as_str())))
-            .map(|prefix| format!("{prefix}0"))
-            .collect();
-        if missing.is_empty() {
-            let version = exports.iter().find_map(|export| export.strip_prefix("agent-host:persistence/lifecycle@"));
-            return Ok(version.unwrap_or_default().to_owned());
+            let prefix = format!("{package}/{interface}@");
+            let found = exports.iter().find_map(|export| export.strip_prefix(&prefix)).filter(|version| version.starts_with("0.1."));
+            match found {
+                Some(found) => version = version.or(Some(found.to_owned())),
+                None => missing.push(format!("{prefix}0.1.0")),
+            }
         }
-        let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
-        Err(LoadError::NotAnAdapter { component: self.name.to_string(), missing: missing.join(", "), exports })
+        match version {
+            Some(version) if missing.is_empty() => Ok(version),
+            _ => {
+                let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+                Err(Lack { missing: missing.join(", "), exports })
+            }
+        }
     }
+}
+
+/// What a component lacks to be of a kind, and what it has.
+struct Lack {
+    missing: String,
+    exports: String,
 }
 
 impl fmt::Debug for Component {

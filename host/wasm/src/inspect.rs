@@ -12,12 +12,14 @@ use serde::Serialize;
 pub use interface::{Interface, Need, World};
 
 use crate::bindings::Adapter;
+use crate::bindings::hook::Hook;
 use crate::cache::Sha256Digest;
 use crate::component::Component;
 use crate::engine::Engine;
 use crate::grants::Grants;
 use crate::instance::Factory;
 use crate::limits::Limits;
+use crate::world;
 
 /// How long an instance that is made only to see whether it can be may take: machine code is there already, and nothing is opened.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -130,8 +132,14 @@ pub async fn inspect(engine: &Engine, bytes: Vec<u8>) -> Inspection {
         Ok(component) => {
             inspection.describe(&component);
             let mut problems = inspection.mismatches();
-            if problems.is_empty() && inspection.worlds.contains(&World::Persistence) {
-                problems.extend(trial(engine, component).await.err());
+            if problems.is_empty() {
+                for world in &inspection.worlds {
+                    let trial = match world {
+                        World::Persistence => trial::<Adapter>(engine, component.clone()).await,
+                        World::Hook => trial::<Hook>(engine, component.clone()).await,
+                    };
+                    problems.extend(trial.err());
+                }
             }
             problems
         }
@@ -150,14 +158,14 @@ async fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Component, Problem> 
 }
 
 /// Makes an instance, which is where types are compared.
-async fn trial(engine: &Engine, component: Component) -> Result<(), Problem> {
+async fn trial<W: world::World>(engine: &Engine, component: Component) -> Result<(), Problem> {
     let cannot = |reason: String| Problem::CannotStart { reason };
     let Some(_room) = engine.reserve(1) else {
         return Err(cannot("all instances that this host may have are promised to others".to_owned()));
     };
     let limits = Limits { open_timeout: TRIAL_TIMEOUT, ..Limits::default() };
     let limits = Limits { memory: limits.memory.min(engine.options().memory_limit), ..limits };
-    let factory = Factory::<Adapter>::new(engine.clone(), component, Grants::default(), limits, Vec::new())
+    let factory = Factory::<W>::new(engine.clone(), component, Grants::default(), limits, Vec::new(), None)
         .map_err(|error| cannot(format!("{error:#}")))?;
     let making = engine.spawn(async move {
         let made = tokio::time::timeout(TRIAL_TIMEOUT, factory.instantiate()).await;

@@ -13,6 +13,7 @@ use crate::capabilities::Capabilities;
 use crate::component::Component;
 use crate::engine::{Engine, TICK};
 use crate::grants::{Denials, Grants};
+use crate::hooks::Caller;
 use crate::limits::Limits;
 use crate::net;
 use crate::pool::Call;
@@ -35,7 +36,7 @@ pub(crate) struct Instance<W> {
 }
 
 impl<W: World> Factory<W> {
-    /// Links the component to what the host gives.
+    /// Links the component to what the host gives. `caller` is as whom it speaks to sessions, if it is a hook.
     ///
     /// # Errors
     /// If it wants something that the host does not give, or exports something else than the contract says.
@@ -45,13 +46,14 @@ impl<W: World> Factory<W> {
         grants: Grants,
         limits: Limits,
         config: Vec<(String, String)>,
+        caller: Option<Caller>,
     ) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine.wasmtime());
         net::add_to_linker(&mut linker)?;
         W::link(&mut linker)?;
         let pre = W::prepare(linker.instantiate_pre(&component.compiled)?)?;
         let resolver = Arc::clone(&engine.options().resolver);
-        let capabilities = Capabilities::new(Arc::clone(&component.name), grants, limits, resolver)?;
+        let capabilities = Capabilities::new(Arc::clone(&component.name), grants, limits, resolver, caller)?;
         Ok(Self { engine, component, pre, capabilities, config })
     }
 

@@ -15,6 +15,7 @@
 //! | `capabilities`, `state`, `output` | what the host keeps for a component and for one instance of it: its grants, its resources, what it says |
 //! | `world`, `instance`, `pool`, [`call`] | what a component is to the host; how a call is made and bounded, and what is left of an instance after one that failed |
 //! | [`persistence`] | the `Store` port over an adapter |
+//! | [`hooks`] | the `Hooks` port over event hooks |
 //! | [`swap`], [`copy`], [`stats`] | which adapter serves, how another takes its place, and how everything is copied to another store |
 #![deny(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod component;
 pub mod copy;
 pub mod engine;
 pub mod grants;
+pub mod hooks;
 mod http;
 pub mod inspect;
 mod instance;
@@ -44,6 +46,7 @@ mod world;
 pub use component::{Component, Source};
 pub use engine::{Engine, EngineOptions};
 pub use grants::Grants;
+pub use hooks::{Hook, HookOptions, Hooks};
 pub use limits::Limits;
 pub use persistence::{Persistence, PersistenceOptions};
 pub use sql::{Database, SqliteOptions};

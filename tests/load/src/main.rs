@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use agent_host_tests::Setup;
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::report::Report;
 
@@ -29,6 +29,19 @@ struct Arguments {
     /// Does everything once or a few times only: shows that it works, and measures nothing.
     #[arg(long)]
     quick: bool,
+    /// Measures one part only.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+}
+
+/// A part of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Start,
+    Sessions,
+    Streams,
+    Swaps,
+    Adapter,
 }
 
 /// How much is done for each figure.
@@ -64,13 +77,25 @@ impl Scale {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let scale = if Arguments::parse().quick { Scale::QUICK } else { Scale::FULL };
+    let arguments = Arguments::parse();
+    let scale = if arguments.quick { Scale::QUICK } else { Scale::FULL };
+    let is_wanted = |part| arguments.only.is_none_or(|only| only == part);
     let mut report = Report::default();
-    start::measure(scale, &mut report).await?;
-    sessions::measure(scale, &mut report).await?;
-    streams::measure(scale, &mut report).await?;
-    swaps::measure(scale, &mut report).await?;
-    adapter::measure(scale, &mut report).await?;
+    if is_wanted(Part::Start) {
+        start::measure(scale, &mut report).await?;
+    }
+    if is_wanted(Part::Sessions) {
+        sessions::measure(scale, &mut report).await?;
+    }
+    if is_wanted(Part::Streams) {
+        streams::measure(scale, &mut report).await?;
+    }
+    if is_wanted(Part::Swaps) {
+        swaps::measure(scale, &mut report).await?;
+    }
+    if is_wanted(Part::Adapter) {
+        adapter::measure(scale, &mut report).await?;
+    }
     println!("{}", report.markdown());
     Ok(())
 }

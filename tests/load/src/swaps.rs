@@ -23,6 +23,10 @@ const TRANSCRIPT_BYTES: usize = 4096;
 /// The load as it is without a swap.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// Between two turns of a session, and between two creations of a client: the machine is busy, and not so much that everything waits for the disk.
+const PAUSE: Duration = Duration::from_secs(2);
+const CREATION_PAUSE: Duration = Duration::from_millis(50);
+
 /// A request counts as made during a swap if it ran at any time from its beginning until so long after its end.
 const AFTER: Duration = Duration::from_millis(100);
 
@@ -101,6 +105,8 @@ async fn work(host: &Host, load: &Load, number: usize) -> anyhow::Result<(String
     client.create(&request).await.expect(201);
     let mut socket = Socket::join(host.address(), &id).await?;
     let mut turns = 0;
+    // Not all at once.
+    tokio::time::sleep(PAUSE.mul_f64(f64::from(u16::try_from(number % 100).unwrap_or(0)) / 100.0)).await;
     while !load.stop.load(Ordering::Relaxed) {
         let message = uuid::Uuid::new_v4().to_string();
         let began = Instant::now();
@@ -113,6 +119,7 @@ async fn work(host: &Host, load: &Load, number: usize) -> anyhow::Result<(String
         let deltas = socket.turn_end(&message).await?;
         ensure!(deltas == DELTAS, "{deltas} of {DELTAS} deltas came in {id}");
         turns += 1;
+        tokio::time::sleep(PAUSE).await;
     }
     load.gaps.fetch_add(socket.gaps, Ordering::Relaxed);
     Ok((id, turns))
@@ -130,6 +137,7 @@ async fn create(host: &Host, load: &Load, number: usize) -> anyhow::Result<()> {
             load.failed.fetch_add(1, Ordering::Relaxed);
         }
         count += 1;
+        tokio::time::sleep(CREATION_PAUSE).await;
     }
     Ok(())
 }

@@ -74,6 +74,14 @@ section! {
             because "calls wait for the disk more than for a processor; beyond that many they wait for each other inside the database";
         /// How long a call may take before the instance is given up and replaced.
         call_timeout: Duration = "10s" because "it is far above what a slow disk needs, and a client still waits for the answer";
+        /// How long a call waits until an instance is free for it.
+        queue_timeout: Duration = "10s" because "a burst is worked off by then; whoever waits longer is told";
+        /// How long a call may compute, of its time.
+        cpu_timeout: Duration = "5s" because "an honest call computes for milliseconds and waits for its database";
+        /// How long an instance may take to be made and opened.
+        open_timeout: Duration = "2m" because "the first one may have to bring a schema up to date";
+        /// What the component may write to the log in a minute, all instances together.
+        log: u64 = "256 KiB" because "it is more than anybody reads, and does not fill a disk soon";
         /// Memory that an instance may use.
         memory: u64 = "256 MiB"
             because "it holds the largest file and batch many times over, and the whole pool still fits into a small server";

@@ -148,7 +148,7 @@ mod tests {
 
     fn gate(rules: &[&str]) -> Arc<Gate> {
         let grants = Grants { network: rules.iter().map(|rule| rule.parse().unwrap()).collect(), ..Grants::default() };
-        Gate::new(&Capabilities::new("test".into(), grants, Limits::default(), Arc::new(Numbered)).unwrap())
+        Gate::new(&Capabilities::new("test".into(), grants, Limits::default(), Arc::new(Numbered), None).unwrap())
     }
 
     fn connects(gate: &Gate, address: &str) -> bool {

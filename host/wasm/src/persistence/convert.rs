@@ -72,7 +72,7 @@ fn options_out(options: &Options) -> Result<String, Error> {
     serde_json::to_string(options).map_err(|error| Error::Invalid(format!("failed to write the options as JSON: {error}")))
 }
 
-pub(super) fn record(record: &SessionRecord) -> Result<wit::SessionRecord, Error> {
+pub(crate) fn record(record: &SessionRecord) -> Result<wit::SessionRecord, Error> {
     Ok(wit::SessionRecord {
         id: record.id.to_string(),
         created_at: time_out("creation time", record.created_at)?,

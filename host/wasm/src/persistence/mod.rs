@@ -1,6 +1,6 @@
 //! The store of sessions over a persistence adapter.
 
-mod convert;
+pub(crate) mod convert;
 mod world;
 
 use std::sync::Arc;
@@ -153,7 +153,7 @@ impl Persistence {
         }
         let no_room = |wanted| StartError::NoRoom { component: name.clone(), wanted, limit: engine.options().max_instances };
         let mut room = engine.reserve(1).ok_or_else(|| no_room(1))?;
-        let factory = Factory::new(engine.clone(), component, options.grants, options.limits, options.config)
+        let factory = Factory::new(engine.clone(), component, options.grants, options.limits, options.config, None)
             .map_err(|error| StartError::Link { component: name.clone(), reason: format!("{error:#}") })?;
         let factory = Arc::new(factory);
         let (first, info) = Pool::first(&factory).await.map_err(StartError::Open)?;

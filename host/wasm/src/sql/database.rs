@@ -224,7 +224,7 @@ fn still_open(sqlite: &Sqlite) -> Result<(), Error> {
 /// SQLite would create the file for all to read; conversations are private. Its companions (`-wal`, `-shm`) take over the file's mode.
 ///
 /// A file that is there is not touched: to close it here would release the locks that SQLite may hold on it elsewhere in this process.
-fn create_private(path: &Path) -> std::io::Result<()> {
+pub(crate) fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -10,6 +10,7 @@ mod pool;
 mod registry;
 mod sqlite;
 
+pub(crate) use database::create_private;
 pub use database::{Database, SqliteOptions, Transaction};
 pub use error::Error;
 pub use registry::OpenDatabases;
