@@ -116,7 +116,7 @@ pub enum Command {
     },
     /// Copies everything from one store to another, and verifies it by digest, while no host uses either. Goes on where it was broken off.
     Copy {
-        /// The store to copy from: sqlite:PATH, or a configuration file, whose [persistence] it is then.
+        /// The store to copy from: sqlite:PATH, or a configuration file, whose persistence section it is then.
         #[arg(long, value_name = "STORE")]
         from: String,
         /// The store to copy to, which must be empty, or what an earlier copy left.
