@@ -15,6 +15,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::cache::Sha256Digest;
+
 /// Sessions that are copied at once: enough to keep both stores busy, while each holds one piece or file in memory.
 const CONCURRENCY: usize = 8;
 
@@ -387,13 +389,13 @@ impl Place<'_> {
                 continue;
             }
             let content = store::read_file(self.copier.source, self.id, &file.path).await.map_err(|error| self.source(&what, error))?;
-            if Some(hex(&content)) != file.sha256 {
+            if Some(Sha256Digest::of(&content).to_string()) != file.sha256 {
                 return Err(self.differs(&what));
             }
             let saved = self.copier.target.save_file(wanted.epoch, self.id, file, content.into()).await;
             saved.map_err(|error| self.target(&what, error))?;
             let back = store::read_file(self.copier.target, self.id, &file.path).await.map_err(|error| self.target(&what, error))?;
-            if Some(hex(&back)) != file.sha256 {
+            if Some(Sha256Digest::of(&back).to_string()) != file.sha256 {
                 return Err(self.differs(&what));
             }
             self.copier.count(|totals| {
@@ -407,8 +409,4 @@ impl Place<'_> {
         }
         Ok(())
     }
-}
-
-fn hex(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,7 +8,8 @@ use agent_host_session::ports::store::{Error as StoreError, Store};
 use agent_host_session::record::{FileInfo, Options, RecordChanges, SessionRecord, StreamName};
 use agent_host_session::time::Timestamp;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+
+use crate::cache::Sha256Digest;
 
 /// What the ids of scratch sessions begin with, after [`RESERVED_PREFIX`]; a part that is random follows.
 const SCRATCH: &str = "scratch.";
@@ -121,7 +122,7 @@ async fn stream(store: &dyn Store, id: &SessionId) -> Result<(), Failed> {
 
 async fn file(store: &dyn Store, id: &SessionId, time: Timestamp) -> Result<(), Failed> {
     let path = RelativePath::new("scratch/file.bin").map_err(|error| broken("naming a file", error))?;
-    let sha256 = Sha256::digest(CONTENT).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = Sha256Digest::of(CONTENT).to_string();
     let file = FileInfo { path: path.clone(), size: CONTENT.len() as u64, sha256: Some(sha256), created_at: time, modified_at: time };
     store.save_file(EPOCH, id, &file, Bytes::from_static(CONTENT)).await.map_err(failed("saving a file"))?;
     let there = store.read_file(id, &path, 0, 1000).await.map_err(failed("reading the file"))?;
