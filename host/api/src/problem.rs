@@ -79,6 +79,8 @@ codes! {
     ComponentRefused: UNPROCESSABLE_ENTITY, "COMPONENT_REFUSED", "the component was refused";
     /// One exchange of a component at a time.
     SwapUnderWay: CONFLICT, "SWAP_UNDER_WAY", "another component is being swapped in";
+    /// There is no such hook.
+    HookNotFound: NOT_FOUND, "HOOK_NOT_FOUND", "the event hook does not exist";
     /// There is no generation before the present one.
     NothingEarlier: CONFLICT, "NOTHING_EARLIER", "there is nothing to go back to";
     /// Too many messages wait.

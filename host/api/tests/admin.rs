@@ -4,9 +4,10 @@
 mod support;
 
 use agent_host_api::Options;
-use agent_host_api::admin::{AdminError, Component, Replacement};
+use agent_host_api::admin::{AdminError, Component, HookReplacement, Replacement};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use support::admin::HookDeed;
 use support::{Host, answer, within};
 
 async fn host() -> Host {
@@ -35,9 +36,12 @@ async fn only_an_admin_key_opens_the_admin_calls() {
     assert_eq!(host.get("/admin/components").await, (StatusCode::OK, json!({"persistence": {"name": "fake"}})));
     for (key, code) in [(Some("user"), "INVALID_API_KEY"), (Some(""), "AUTH_REQUIRED"), (None, "AUTH_REQUIRED")] {
         host.key = key;
-        for (method, path) in
-            [(Method::GET, "/admin/components"), (Method::PUT, "/admin/persistence"), (Method::POST, "/admin/persistence/rollback")]
-        {
+        for (method, path) in [
+            (Method::GET, "/admin/components"),
+            (Method::PUT, "/admin/persistence"),
+            (Method::POST, "/admin/persistence/rollback"),
+            (Method::DELETE, "/admin/hooks/h"),
+        ] {
             let (status, problem) = answer(host.request(method, path, None).await).await;
             assert_eq!((status, problem["code"].as_str()), (StatusCode::UNAUTHORIZED, Some(code)), "{path}");
         }
@@ -115,7 +119,42 @@ async fn a_refusal_says_in_which_phase_and_why() {
     assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("SWAP_UNDER_WAY")));
     assert_eq!(problem.get("phase"), None);
 
-    host.admin.refuse(AdminError::NotFound("nothing".into()));
+    host.admin.refuse(AdminError::NothingEarlier("nothing".into()));
     let (status, problem) = answer(host.request(Method::POST, "/admin/persistence/rollback", None).await).await;
     assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("NOTHING_EARLIER")));
+}
+
+#[tokio::test]
+async fn a_hook_is_put_enabled_and_removed_by_its_name() {
+    let host = host().await;
+    let put = async |path: &str, kind: &str, body: &str| {
+        let request = host.client.put(format!("http://{}/admin/hooks/{path}", host.address)).bearer_auth("operator");
+        answer(within("a response", request.header("content-type", kind).body(body.to_owned()).send()).await.unwrap()).await
+    };
+    let bytes = HookReplacement { component: Component::Bytes("wasm".into()), config: None, grants: None, from_start: Some(true) };
+    assert_eq!(put("guard?from=start", "application/wasm", "wasm").await.0, StatusCode::OK);
+    let named = HookReplacement {
+        component: Component::Path("/a.wasm".into()),
+        config: Some([("a".to_owned(), "b".to_owned())].into()),
+        grants: Some(json!({"net": []})),
+        from_start: None,
+    };
+    let body = r#"{"path": "/a.wasm", "config": {"a": "b"}, "grants": {"net": []}}"#;
+    assert_eq!(put("a%20b", "application/json", body).await.0, StatusCode::OK);
+    assert_eq!(put("guard/enabled", "application/json", r#"{"enabled": false}"#).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(host.request(Method::DELETE, "/admin/hooks/guard", None).await.status(), StatusCode::NO_CONTENT);
+    let expected =
+        [("guard", HookDeed::Put(bytes)), ("a b", HookDeed::Put(named)), ("guard", HookDeed::Enable(false)), ("guard", HookDeed::Remove)];
+    assert_eq!(host.admin.hooks(), expected.map(|(name, deed)| (name.to_owned(), deed)));
+
+    for (path, body) in
+        [("guard?from=middle", "{}"), ("guard", "{}"), ("guard/enabled", r#"{"enabled": 1}"#), ("guard", r#"{"path": "a.wasm"}"#)]
+    {
+        let (status, problem) = put(path, "application/json", body).await;
+        assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("INVALID_REQUEST")), "{path} {body}");
+    }
+    host.admin.refuse(AdminError::UnknownHook("there is no hook \"x\"".into()));
+    let (status, problem) = answer(host.request(Method::DELETE, "/admin/hooks/x", None).await).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("HOOK_NOT_FOUND")));
+    assert_eq!(host.admin.hooks().len(), 5, "what is wrong reaches nobody");
 }

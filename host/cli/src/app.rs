@@ -10,34 +10,41 @@ use agent_host_sandboxes::local::{self, Local};
 use agent_host_session::manager::{Manager, Settings};
 use agent_host_session::ports::agent::Architecture;
 use agent_host_session::ports::environment::System;
-use agent_host_session::ports::hooks::NoHooks;
 use agent_host_session::ports::sandbox::Provider;
 use agent_host_session::ports::store::Store;
 use agent_host_session::{log, run};
-use agent_host_wasm::swap::{Components, OnStart, SwapSettings, Watch};
-use agent_host_wasm::{Engine, EngineOptions};
+use agent_host_wasm::exchange::{self, OnStart, Watch};
+use agent_host_wasm::hooks::Control;
+use agent_host_wasm::hooks::roster::Roster;
+use agent_host_wasm::hooks::spool::Spool;
+use agent_host_wasm::swap::Components;
+use agent_host_wasm::{Engine, EngineOptions, Limits};
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::components::{Configured, Operator};
+use crate::components::{Configured, ConfiguredHooks, Grantor, Operator, instances, memory as bytes, spool_options};
 use crate::config::choice::{Isolation, OnStart as OnStartChoice, Provider as ProviderChoice};
 use crate::config::grant::Component;
 use crate::config::schema::Config;
 use crate::config::{profiles, schema};
 use crate::data_dir::DataDir;
 
-/// How long the adapter's running calls may take when everything else has ended.
-const ADAPTER_GRACE: Duration = Duration::from_secs(5);
+/// How long the adapter's and the hooks' running calls may take when everything else has ended.
+const COMPONENT_GRACE: Duration = Duration::from_secs(5);
+
+/// Instances that may be added to those of the configured components while the host runs: some hooks with a pool each.
+const ROOM_FOR_MORE: u32 = 64;
 
 /// A host that is built and does not serve yet.
 pub struct Host {
     /// Its sessions.
     pub manager: Arc<Manager>,
     components: Arc<Components>,
-    _watch: Option<Watch>,
+    roster: Arc<Roster>,
+    _watches: Vec<Watch>,
     /// Keys for the admin calls.
     admin_keys: Vec<SecretString>,
     /// Locked as long as the host lives.
@@ -48,7 +55,10 @@ impl Host {
     /// Builds the host.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(&config.data_dir)?;
-        let components = start_components(config, &data_dir).await?;
+        let engine = engine(config, &data_dir)?;
+        let grantor = Grantor::new()?;
+        let components = start_components(config, &data_dir, engine.clone(), grantor.clone()).await?;
+        let roster = start_hooks(config, &data_dir, engine, grantor).await?;
         let store = components.store();
         load_profiles(store.as_ref(), &config.profiles).await?;
         let manager = Manager::new(
@@ -56,20 +66,23 @@ impl Host {
             provider(&config.sandbox, &data_dir)?,
             architectures(&config.agents),
             Arc::new(System),
-            Arc::new(NoHooks),
+            roster.hooks(),
             settings(config),
         );
-        let watch = watch(config, &components)?;
+        let control: Arc<dyn Control> = Arc::<Manager>::clone(&manager);
+        roster.connect(Arc::downgrade(&control));
+        let watches = watch(config, &components, &roster)?;
         let admin_keys = match config.auth.admin_keys.as_slice() {
             [] => vec![data_dir.admin_key()?.into()],
             keys => keys.iter().map(|key| key.value().clone()).collect(),
         };
-        Ok(Self { manager, components, _watch: watch, admin_keys, _data_dir: data_dir })
+        Ok(Self { manager, components, roster, _watches: watches, admin_keys, _data_dir: data_dir })
     }
 
     /// Ends what is left when its sessions have ended.
     pub async fn close(self) {
-        self.components.shutdown(ADAPTER_GRACE).await;
+        self.roster.shutdown(COMPONENT_GRACE).await;
+        self.components.shutdown(COMPONENT_GRACE).await;
     }
 }
 
@@ -86,7 +99,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("failed to listen on {}", config.listen))?;
     let address = listener.local_addr().context("failed to find the listener's address")?;
     let shutdown = CancellationToken::new();
-    let operator = Arc::new(Operator(Arc::clone(&host.components)));
+    let operator = Arc::new(Operator { components: Arc::clone(&host.components), roster: Arc::clone(&host.roster) });
     let options = api_options(&config, &host.admin_keys);
     let server = agent_host_api::serve(listener, Arc::clone(manager), operator, options, shutdown.clone());
     let mut served = tokio::spawn(server);
@@ -125,19 +138,37 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start_components(config: &Config, data_dir: &DataDir) -> anyhow::Result<Arc<Components>> {
-    let persistence = &config.persistence;
-    let pool = u32::try_from(persistence.pool).context("persistence.pool is too large")?;
-    let engine = Engine::new(EngineOptions {
+/// What components run on: with room for one generation that serves, one that can be gone back to, and one of the adapter that is being prepared.
+fn engine(config: &Config, data_dir: &DataDir) -> anyhow::Result<Engine> {
+    let hooks = config.hooks.iter().map(|hook| &hook.limits);
+    // Beside the instances that decide there is one that is told of events.
+    let of_hooks = hooks.clone().map(|limits| instances(limits).saturating_add(1).saturating_mul(2)).fold(0, u32::saturating_add);
+    let of_adapter = instances(&config.persistence.limits).saturating_mul(3);
+    let memory = hooks.chain([&config.persistence.limits]).map(|limits| bytes(limits.memory));
+    Ok(Engine::new(EngineOptions {
         cache_dir: Some(data_dir.component_cache()),
-        // One generation that serves, one that it can be rolled back to, and one that is being prepared.
-        max_instances: pool.saturating_mul(3),
-        memory_limit: bytes(persistence.memory),
+        max_instances: of_adapter.saturating_add(of_hooks).saturating_add(ROOM_FOR_MORE),
+        memory_limit: memory.fold(Limits::default().memory, usize::max),
         ..EngineOptions::default()
-    })?;
-    let configured = Configured::new(persistence.clone(), data_dir.database())?;
+    })?)
+}
+
+async fn start_components(config: &Config, data_dir: &DataDir, engine: Engine, grantor: Grantor) -> anyhow::Result<Arc<Components>> {
+    let configured = Configured::new(config.persistence.clone(), data_dir.database(), grantor);
+    Ok(Components::start(engine, Arc::new(configured), data_dir.components(), exchange_settings(config)).await?)
+}
+
+async fn start_hooks(config: &Config, data_dir: &DataDir, engine: Engine, grantor: Grantor) -> anyhow::Result<Arc<Roster>> {
+    let (path, options) = (data_dir.events(), spool_options(&config.events));
+    let spool =
+        tokio::task::spawn_blocking(move || Spool::open(&path, options)).await.context("opening the events of hooks broke off")??;
+    let configured = ConfiguredHooks::new(config.hooks.clone(), grantor);
+    Ok(Roster::start(engine, Arc::new(configured), data_dir.hooks(), spool, exchange_settings(config)).await?)
+}
+
+fn exchange_settings(config: &Config) -> exchange::Settings {
     let schema::Components { watch: _, on_start, keep, drain_timeout, rollback_after, probation } = &config.components;
-    let settings = SwapSettings {
+    exchange::Settings {
         on_start: match on_start {
             OnStartChoice::Last => OnStart::Last,
             OnStartChoice::Configured => OnStart::Configured,
@@ -146,16 +177,19 @@ async fn start_components(config: &Config, data_dir: &DataDir) -> anyhow::Result
         drain_timeout: *drain_timeout,
         rollback_after: *rollback_after as u64,
         probation: *probation,
-    };
-    Ok(Components::start(engine, Arc::new(configured), data_dir.components(), settings).await?)
+    }
 }
 
-/// Watches the file of the configured component, if it is one and that is wanted.
-fn watch(config: &Config, components: &Arc<Components>) -> anyhow::Result<Option<Watch>> {
-    match &config.persistence.component {
-        Component::File(path) if config.components.watch => Ok(Some(components.watch(path)?)),
-        _ => Ok(None),
+/// Watches the files of the configured components, if that is wanted.
+fn watch(config: &Config, components: &Arc<Components>, roster: &Arc<Roster>) -> anyhow::Result<Vec<Watch>> {
+    if !config.components.watch {
+        return Ok(Vec::new());
     }
+    let mut watches = roster.watch()?;
+    if let Component::File(path) = &config.persistence.component {
+        watches.push(components.watch(path)?);
+    }
+    Ok(watches)
 }
 
 /// Puts the profiles of the directory into the store, and the built-in one if there is none of its id.
@@ -226,11 +260,6 @@ fn api_options(config: &Config, admin_keys: &[SecretString]) -> agent_host_api::
         socket: agent_host_api::SocketOptions { max_joined: config.limits.subscriptions, ..defaults.socket },
         ..defaults
     }
-}
-
-/// A size for memory; one that this machine cannot address is no limit.
-fn bytes(size: u64) -> usize {
-    usize::try_from(size).unwrap_or(usize::MAX)
 }
 
 /// The signals that end the host.

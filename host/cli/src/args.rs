@@ -108,6 +108,12 @@ pub enum Command {
         #[command(flatten)]
         host: HostArguments,
     },
+    /// Adds, removes, enables and disables event hooks in a running host. `components` shows them.
+    Hook {
+        /// What to do.
+        #[command(subcommand)]
+        command: HookCommand,
+    },
     /// Looks at a component that does not run.
     Component {
         /// What to do with it.
@@ -142,6 +148,67 @@ pub enum ComponentsCommand {
         /// The file.
         file: PathBuf,
     },
+}
+
+/// What can be done with event hooks.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum HookCommand {
+    /// Adds a hook, or gives the one of this name another component: its events go on where it was.
+    Add {
+        /// The hook's name in the host.
+        name: String,
+        /// The component's file.
+        #[arg(required_unless_present = "configured")]
+        component: Option<PathBuf>,
+        /// Goes back to what the configuration names.
+        #[arg(long, conflicts_with_all = ["component", "set", "grants"])]
+        configured: bool,
+        /// What the component is told when it is opened; what the present one was told if not given.
+        #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+        set: Vec<(String, String)>,
+        /// What it may use, in JSON: {"http": ["https://example.org/*"]}; what the present one may use if not given.
+        #[arg(long, value_name = "JSON")]
+        grants: Option<String>,
+        /// With which event a hook begins that was not there before.
+        #[arg(long, value_enum)]
+        from: Option<Begin>,
+        /// The host.
+        #[command(flatten)]
+        host: HostArguments,
+    },
+    /// Removes a hook, and the events that wait for it.
+    Remove {
+        /// Its name.
+        name: String,
+        /// The host.
+        #[command(flatten)]
+        host: HostArguments,
+    },
+    /// Lets a disabled hook work again: it is told of what happened meanwhile.
+    Enable {
+        /// Its name.
+        name: String,
+        /// The host.
+        #[command(flatten)]
+        host: HostArguments,
+    },
+    /// Asks a hook nothing any more, and has its events wait for it.
+    Disable {
+        /// Its name.
+        name: String,
+        /// The host.
+        #[command(flatten)]
+        host: HostArguments,
+    },
+}
+
+/// With which event a hook begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Begin {
+    /// With the oldest that is kept.
+    Start,
+    /// With the next.
+    End,
 }
 
 /// What can be done with a component that does not run.

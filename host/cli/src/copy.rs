@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use agent_host_wasm::copy::{Copier, Totals, Writes};
-use agent_host_wasm::swap::{Configuration as _, Origin, Plan};
+use agent_host_wasm::exchange::Plan;
+use agent_host_wasm::swap::Configuration as _;
 use agent_host_wasm::{Engine, EngineOptions, Persistence};
 use anyhow::Context as _;
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::components::Configured;
+use crate::components::{Configured, Grantor};
 use crate::config::environment::Process;
 use crate::config::{self, Config, Sources};
 use crate::data_dir::DataDir;
@@ -68,9 +69,8 @@ async fn open(store: &str, must_exist: bool) -> anyhow::Result<Place> {
         }
     };
     let engine = Engine::new(EngineOptions::default())?;
-    let configured = Configured::new(config.persistence, main)?;
-    let plan = Plan { origin: Origin::Configured, config: None, grants: None };
-    let options = configured.options(&plan).await.map_err(anyhow::Error::msg)?;
+    let configured = Configured::new(config.persistence, main, Grantor::new()?);
+    let options = configured.options(&Plan::configured()).await.map_err(anyhow::Error::msg)?;
     let component = engine.load(configured.source()).await?;
     Ok(Place { persistence: Persistence::start(&engine, component, options).await?, _lock: lock })
 }

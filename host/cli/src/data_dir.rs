@@ -52,6 +52,16 @@ impl DataDir {
         self.path.join("components")
     }
 
+    /// Components of event hooks.
+    pub fn hooks(&self) -> PathBuf {
+        self.components().join("hooks")
+    }
+
+    /// What event hooks have still to be told of.
+    pub fn events(&self) -> PathBuf {
+        self.path.join("events.db")
+    }
+
     /// The key for the admin calls, which is made when it is first needed.
     pub fn admin_key(&self) -> anyhow::Result<String> {
         let path = admin_key_path(&self.path);

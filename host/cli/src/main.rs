@@ -22,10 +22,10 @@ use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{Arguments, Command, ComponentCommand, ComponentsCommand, HostArguments, Kind, ReferenceFormat};
+use crate::args::{Arguments, Command, ComponentCommand, ComponentsCommand, HookCommand, HostArguments, Kind, ReferenceFormat};
 use crate::config::environment::Process;
 use crate::config::{Loaded, Sources, reference};
-use crate::operate::Swap;
+use crate::operate::Given;
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -69,12 +69,14 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             if json { println!("{components:#}") } else { print!("{}", operate::describe(&components)) }
         }
         Some(Command::Swap { kind: Kind::Persistence, ref component, configured: _, ref set, ref grants, migrate, ref host }) => {
-            let swap = Swap { component: component.as_deref(), config: set, grants: grants.as_deref(), migrate };
-            println!("{:#}", runtime()?.block_on(running(&arguments, host)?.swap_persistence(&swap))?);
+            let given = Given { config: set, grants: grants.as_deref() };
+            let host = running(&arguments, host)?;
+            println!("{:#}", runtime()?.block_on(host.swap_persistence(component.as_deref(), &given, migrate))?);
         }
         Some(Command::Rollback { kind: Kind::Persistence, migrate, ref host }) => {
             println!("{:#}", runtime()?.block_on(running(&arguments, host)?.roll_back_persistence(migrate))?);
         }
+        Some(Command::Hook { ref command }) => hook(&arguments, command)?,
         Some(Command::Component { command: ComponentCommand::Inspect { ref file, json } }) => {
             runtime()?.block_on(components::inspect(file, json))?;
         }
@@ -95,6 +97,20 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             println!("{}", runtime()?.block_on(import::import(&config, transcript, request))?);
         }
         None => serve(load(&arguments)?)?,
+    }
+    Ok(())
+}
+
+fn hook(arguments: &Arguments, command: &HookCommand) -> anyhow::Result<()> {
+    match command {
+        HookCommand::Add { name, component, configured: _, set, grants, from, host } => {
+            let given = Given { config: set, grants: grants.as_deref() };
+            let host = running(arguments, host)?;
+            println!("{:#}", runtime()?.block_on(host.add_hook(name, component.as_deref(), &given, *from))?);
+        }
+        HookCommand::Remove { name, host } => runtime()?.block_on(running(arguments, host)?.remove_hook(name))?,
+        HookCommand::Enable { name, host } => runtime()?.block_on(running(arguments, host)?.enable_hook(name, true))?,
+        HookCommand::Disable { name, host } => runtime()?.block_on(running(arguments, host)?.enable_hook(name, false))?,
     }
     Ok(())
 }

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+
+use crate::args::Begin;
 
 /// A swap may copy a whole store: nobody but the operator knows how long that may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,16 +22,27 @@ pub struct Host {
     client: Client,
 }
 
-/// What is to take over.
-pub struct Swap<'a> {
-    /// A file, or the name of a component that ships with the host; the configured component if `None`.
-    pub component: Option<&'a str>,
+/// What is said of a component beside itself.
+pub struct Given<'a> {
     /// What the component is told when it is opened.
     pub config: &'a [(String, String)],
     /// What it may use, as JSON.
     pub grants: Option<&'a str>,
-    /// Whether everything is to be copied to its store.
-    pub migrate: bool,
+}
+
+impl Given<'_> {
+    fn query(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let mut query = Vec::new();
+        if !self.config.is_empty() {
+            let config: BTreeMap<&str, &str> = self.config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            query.push(("config", serde_json::to_string(&config)?));
+        }
+        if let Some(grants) = self.grants {
+            let grants: Value = serde_json::from_str(grants).context("--grants is not JSON")?;
+            query.push(("grants", grants.to_string()));
+        }
+        Ok(query)
+    }
 }
 
 impl Host {
@@ -44,49 +57,67 @@ impl Host {
 
     /// What serves, what is being prepared and what happened.
     pub async fn components(&self) -> anyhow::Result<Value> {
-        self.send(self.request(Method::GET, "/admin/components")).await
+        self.send(self.request(Method::GET, &["components"])?).await
     }
 
-    /// Lets another persistence adapter take over.
-    pub async fn swap_persistence(&self, swap: &Swap<'_>) -> anyhow::Result<Value> {
-        let mut query = vec![("migrate", swap.migrate.to_string())];
-        if !swap.config.is_empty() {
-            let config: BTreeMap<&str, &str> = swap.config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            query.push(("config", serde_json::to_string(&config)?));
-        }
-        if let Some(grants) = swap.grants {
-            let grants: Value = serde_json::from_str(grants).context("--grants is not JSON")?;
-            query.push(("grants", grants.to_string()));
-        }
-        let request = self.request(Method::PUT, "/admin/persistence").query(&query);
-        let request = match swap.component {
-            None => request.json(&json!({"configured": true})),
+    /// Lets another persistence adapter take over: a file, or one that ships with the host by its name; the configured one if `None`.
+    pub async fn swap_persistence(&self, component: Option<&str>, given: &Given<'_>, migrate: bool) -> anyhow::Result<Value> {
+        let request = self.request(Method::PUT, &["persistence"])?.query(&given.query()?).query(&[("migrate", migrate)]);
+        let request = match component {
             Some(name) if crate::components::builtin(name).is_some() => request.json(&json!({"builtin": name})),
-            Some(file) => {
-                let bytes = std::fs::read(file).with_context(|| {
-                    format!(
-                        "failed to read the component {file} (components that ship with the host: {})",
-                        crate::components::builtin_names()
-                    )
-                })?;
-                request.header("content-type", "application/wasm").body(bytes)
-            }
+            Some(file) => send_file(request, Path::new(file))
+                .with_context(|| format!("components that ship with the host: {}", crate::components::builtin_names()))?,
+            None => request.json(&json!({"configured": true})),
         };
         self.send(request).await
     }
 
-    /// Lets the adapter before the present one serve again.
-    pub async fn roll_back_persistence(&self, migrate: bool) -> anyhow::Result<Value> {
-        self.send(self.request(Method::POST, "/admin/persistence/rollback").query(&[("migrate", migrate)])).await
+    /// Adds a hook from a file, or replaces it; by the configured component if `None`.
+    pub async fn add_hook(&self, name: &str, file: Option<&Path>, given: &Given<'_>, from: Option<Begin>) -> anyhow::Result<Value> {
+        let request = self.request(Method::PUT, &["hooks", name])?.query(&given.query()?);
+        let request = match from {
+            Some(Begin::Start) => request.query(&[("from", "start")]),
+            Some(Begin::End) => request.query(&[("from", "end")]),
+            None => request,
+        };
+        let request = match file {
+            Some(file) => send_file(request, file)?,
+            None => request.json(&json!({"configured": true})),
+        };
+        self.send(request).await
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.url)).bearer_auth(self.key.expose_secret())
+    /// Removes a hook.
+    pub async fn remove_hook(&self, name: &str) -> anyhow::Result<()> {
+        self.send(self.request(Method::DELETE, &["hooks", name])?).await.map(drop)
+    }
+
+    /// Enables or disables a hook.
+    pub async fn enable_hook(&self, name: &str, enabled: bool) -> anyhow::Result<()> {
+        let request = self.request(Method::PUT, &["hooks", name, "enabled"])?;
+        self.send(request.json(&json!({"enabled": enabled}))).await.map(drop)
+    }
+
+    /// Lets the adapter before the present one serve again.
+    pub async fn roll_back_persistence(&self, migrate: bool) -> anyhow::Result<Value> {
+        self.send(self.request(Method::POST, &["persistence", "rollback"])?.query(&[("migrate", migrate)])).await
+    }
+
+    /// An admin call. A name in its path is taken as it is, whatever is in it.
+    fn request(&self, method: Method, path: &[&str]) -> anyhow::Result<RequestBuilder> {
+        let mut url = Url::parse(&self.url).with_context(|| format!("invalid URL {:?}", self.url))?;
+        let Ok(mut segments) = url.path_segments_mut() else { bail!("invalid URL {:?}: it has no path", self.url) };
+        segments.pop_if_empty().push("admin").extend(path);
+        drop(segments);
+        Ok(self.client.request(method, url).bearer_auth(self.key.expose_secret()))
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Value> {
         let response = request.send().await.with_context(|| format!("failed to reach a host at {}: does it run?", self.url))?;
         let status = response.status();
+        if status == StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
+        }
         let answer: Value = response.json().await.with_context(|| format!("the answer of {} ({status}) is no JSON", self.url))?;
         if status.is_success() {
             return Ok(answer);
@@ -98,6 +129,11 @@ impl Host {
             None => bail!("the host refused ({status}): {detail}"),
         }
     }
+}
+
+fn send_file(request: RequestBuilder, file: &Path) -> anyhow::Result<RequestBuilder> {
+    let bytes = std::fs::read(file).with_context(|| format!("failed to read the component {}", file.display()))?;
+    Ok(request.header("content-type", "application/wasm").body(bytes))
 }
 
 /// The key in a file of the data directory of a host on this machine.
@@ -136,8 +172,20 @@ pub fn describe(components: &Value) -> String {
     for earlier in persistence.get("earlier").and_then(Value::as_array).into_iter().flatten().rev() {
         lines.push(row("", earlier, "earlier"));
     }
+    for hook in components.get("hooks").and_then(Value::as_array).into_iter().flatten() {
+        let mut row = row(&format!("hook {}", text(hook, "name")), hook, &text(hook, "state"));
+        row[2] = text(hook, "called");
+        lines.push(row);
+    }
     let mut table = table(&lines);
-    if let Some(candidate) = persistence.get("candidate").filter(|candidate| !candidate.is_null()) {
+    for hook in components.get("hooks").and_then(Value::as_array).into_iter().flatten() {
+        let waiting = hook.pointer("/backlog/events").and_then(Value::as_u64).unwrap_or(0);
+        if waiting > 0 {
+            table.push_str(&format!("events that wait for the hook {}: {waiting}\n", text(hook, "name")));
+        }
+    }
+    for candidate in [persistence.get("candidate"), components.get("hookCandidate")].into_iter().flatten().filter(|value| !value.is_null())
+    {
         table.push_str(&format!("being prepared: {}\n", text(candidate, "phase")));
     }
     table

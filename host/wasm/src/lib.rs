@@ -16,6 +16,7 @@
 //! | `world`, `instance`, `pool`, [`call`] | what a component is to the host; how a call is made and bounded, and what is left of an instance after one that failed |
 //! | [`persistence`] | the `Store` port over an adapter |
 //! | [`hooks`] | the `Hooks` port over event hooks |
+//! | [`exchange`] | what all exchanges of components in a running host have in common |
 //! | [`swap`], [`copy`], [`stats`] | which adapter serves, how another takes its place, and how everything is copied to another store |
 #![deny(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod capabilities;
 pub mod component;
 pub mod copy;
 pub mod engine;
+pub mod exchange;
 pub mod grants;
 pub mod hooks;
 mod http;

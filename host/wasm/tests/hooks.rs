@@ -25,6 +25,10 @@ use support::{guest, options, record, session};
 struct NoSink;
 
 impl Sink for NoSink {
+    fn is_wanted(&self) -> bool {
+        false
+    }
+
     fn record(&self, batch: Batch) {
         batch.stored.done();
     }
@@ -199,7 +203,7 @@ async fn what_hooks_want_follows_the_list() {
     let guard = fixture.start("guard", &[("decides", "messages,tools")]).await;
     assert!(audit.interests().include("session:block:delta") && !audit.interests().include("session:status"));
     fixture.hooks.set([audit, Arc::clone(&guard)]);
-    assert_eq!(fixture.hooks.wants(), Wants { events: true, sessions: false, messages: true });
+    assert_eq!(fixture.hooks.wants(), Wants { events: false, sessions: false, messages: true }, "events are for the sink to want");
     assert!(tools.has_changed().unwrap() && *tools.borrow_and_update());
     fixture.hooks.set([guard]);
     assert_eq!(fixture.hooks.wants(), Wants { events: false, sessions: false, messages: true });

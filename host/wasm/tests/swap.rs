@@ -15,8 +15,9 @@ use agent_host_session::profile::Profile;
 use agent_host_session::record::{FileInfo, StreamName};
 use agent_host_session::time::Timestamp;
 use agent_host_wasm::copy::{Copier, Writes};
+use agent_host_wasm::exchange::{Candidate, Error, OnStart, Phase, Plan, Settings};
 use agent_host_wasm::sql::OpenDatabases;
-use agent_host_wasm::swap::{Candidate, Components, Configuration, OnStart, Phase, Plan, Report, Request, SwapError, SwapSettings};
+use agent_host_wasm::swap::{Components, Configuration, Report, Request};
 use agent_host_wasm::{Engine, Grants, PersistenceOptions, Source, SqliteOptions};
 use async_trait::async_trait;
 use serde_json::json;
@@ -58,7 +59,7 @@ async fn world() -> World {
 
 async fn start(directory: TempDir) -> World {
     let configuration = Config { directory: directory.path().to_owned(), databases: OpenDatabases::default() };
-    let settings = SwapSettings { on_start: OnStart::Last, rollback_after: 3, ..SwapSettings::default() };
+    let settings = Settings { on_start: OnStart::Last, rollback_after: 3, ..Settings::default() };
     let engine = Engine::new(options()).unwrap();
     let components = Components::start(engine, Arc::new(configuration), directory.path().join("components"), settings).await.unwrap();
     World { store: components.store(), components, directory }
@@ -69,12 +70,12 @@ impl World {
         self.directory.path().join(name)
     }
 
-    async fn migrate(&self, path: &Path) -> Result<Report, SwapError> {
+    async fn migrate(&self, path: &Path) -> Result<Report, Error> {
         let grants = Some(json!({"main": path}));
         self.components.swap(Request { candidate: Candidate::Builtin("sql".to_owned()), config: None, grants, migrate: true }).await
     }
 
-    async fn swap(&self, candidate: Candidate, config: Option<BTreeMap<String, String>>) -> Result<Report, SwapError> {
+    async fn swap(&self, candidate: Candidate, config: Option<BTreeMap<String, String>>) -> Result<Report, Error> {
         self.components.swap(Request { candidate, config, grants: None, migrate: false }).await
     }
 
@@ -241,7 +242,7 @@ async fn a_copy_that_was_broken_off_goes_on_and_a_target_with_sessions_of_its_ow
     let error = copier.check_target().await.unwrap_err();
     assert!(matches!(error, agent_host_wasm::copy::Error::NotEmpty(ref id) if id.as_str() == "own"), "{error}");
     let refused = one.migrate(&other.path("main.db")).await.unwrap_err();
-    assert!(matches!(refused, SwapError::Refused { phase: Phase::Copy, .. }), "{refused}");
+    assert!(matches!(refused, Error::Refused { phase: Phase::Copy, .. }), "{refused}");
     assert_eq!(one.serving(), ("sql".to_owned(), 1));
 }
 
@@ -284,7 +285,7 @@ async fn what_was_swapped_in_can_be_gone_back_to_so_many_times_as_are_kept() {
     for generation in 10..=14 {
         assert_eq!(world.components.rollback(false).await.unwrap().record.generation, generation);
     }
-    assert!(matches!(world.components.rollback(false).await, Err(SwapError::NothingEarlier)));
+    assert!(matches!(world.components.rollback(false).await, Err(Error::NothingEarlier)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,5 +294,5 @@ async fn one_exchange_at_a_time() {
     let swap = || world.swap(Candidate::Builtin("sql".to_owned()), None);
     let (one, other) = tokio::join!(swap(), swap());
     assert!(one.is_ok() != other.is_ok());
-    assert!(matches!(one.and(other), Err(SwapError::Busy)));
+    assert!(matches!(one.and(other), Err(Error::Busy)));
 }

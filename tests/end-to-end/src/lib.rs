@@ -11,6 +11,7 @@
 //! | `database.rs` | the adapter's database, seen from outside |
 //! | `client.rs` | the REST API |
 //! | `operator.rs` | the admin calls |
+//! | `receiver.rs` | a receiver of webhooks |
 //! | `stream.rs` | the WebSocket |
 //! | `frame.rs` | what comes over it |
 //! | `fold.rs` | blocks, folded from events as a client does it |
@@ -29,6 +30,7 @@ mod frame;
 mod host;
 mod operator;
 mod process;
+mod receiver;
 mod scene;
 mod setup;
 mod stand_in;
@@ -36,13 +38,14 @@ mod stream;
 
 use std::time::Duration;
 
-pub use agent_host_test_programs::{claude, older_claude, rebuilt_adapter, require};
+pub use agent_host_test_programs::{claude, example_hook, older_claude, rebuilt_adapter, require};
 pub use client::{Answer, Client};
 pub use fake_model_api::{ModelApi, Scenarios};
 pub use fold::{Blocks, Fold};
 pub use frame::{Frame, blocks_completed, text_of};
 pub use host::Host;
 pub use operator::Operator;
+pub use receiver::{Delivery, EventId, Outcome, Receiver};
 pub use scene::{Scene, session_with};
 pub use setup::Setup;
 pub use stand_in::StandIn;

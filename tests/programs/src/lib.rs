@@ -12,11 +12,13 @@
 
 #![forbid(unsafe_code)]
 
-mod adapter;
 mod claude;
+mod component;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+
+use component::Component;
 
 /// The `claude` that tests are written for. A newer one may print other lines.
 pub const CLAUDE_VERSION: &str = claude::VERSION;
@@ -48,12 +50,27 @@ fn version(version: &str) -> Option<PathBuf> {
 ///
 /// # Panics
 /// If cargo cannot build it.
-#[expect(clippy::expect_used, reason = "this is how a test fails")]
 pub fn rebuilt_adapter(version: &str) -> PathBuf {
+    let adapter = Component { workspace: "adapters", package: "adapter-sql", environment: &[("AGENT_HOST_ADAPTER_VERSION", version)] };
+    adapter.build(&format!("sql-{version}"), &beside_the_test("rebuilt-adapters"))
+}
+
+/// A hook of `examples/hooks`: `audit`, `guard` or `webhook`. It is built below the test's target directory.
+///
+/// # Panics
+/// If there is no such hook, or cargo cannot build it.
+pub fn example_hook(name: &str) -> PathBuf {
+    let hook = Component { workspace: "examples/hooks", package: &format!("hook-{name}"), environment: &[] };
+    hook.build(name, &beside_the_test("example-hooks"))
+}
+
+/// A directory of this name where cargo puts what it builds with the test's profile.
+#[expect(clippy::expect_used, reason = "this is how a test fails")]
+fn beside_the_test(name: &str) -> PathBuf {
     let executable = std::env::current_exe().expect("failed to find the test's own executable");
     // `target/debug/deps/test` or `target/release/program`.
     let profile = executable.ancestors().skip(1).find(|path| !path.ends_with("deps")).expect("the executable is not in a target directory");
-    adapter::build(version, &profile.join("rebuilt-adapters"))
+    profile.join(name)
 }
 
 /// A program of the `PATH`, such as `sqlite3`.

@@ -74,6 +74,10 @@ pub(super) fn launch(operator: &Options, context: LaunchContext<'_>) -> Result<L
     if let Some(tools) = profile::tools(context.profile)? {
         add("--tools", tools);
     }
+    if context.asks_tools {
+        // Its own hooks run commands on which nobody decides, and an agent can write them into its workspace. Those of the host are not among them.
+        add("--settings", r#"{"disableAllHooks":true}"#.to_owned());
+    }
     if let Some(model) = &options.model {
         add("--model", model.clone());
     }

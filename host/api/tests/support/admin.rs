@@ -2,13 +2,23 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use agent_host_api::admin::{Admin, AdminError, Replacement};
+use agent_host_api::admin::{Admin, AdminError, HookReplacement, Replacement};
 use async_trait::async_trait;
 use serde_json::{Value, json};
+
+/// What is done to a hook.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum HookDeed {
+    Put(HookReplacement),
+    Remove,
+    Enable(bool),
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct FakeAdmin {
     replacements: Mutex<Vec<Replacement>>,
+    /// What was done to hooks.
+    hooks: Mutex<Vec<(String, HookDeed)>>,
     /// What the next exchange fails with.
     refusal: Mutex<Option<AdminError>>,
 }
@@ -16,6 +26,15 @@ pub(crate) struct FakeAdmin {
 impl FakeAdmin {
     pub(crate) fn replacements(&self) -> MutexGuard<'_, Vec<Replacement>> {
         self.replacements.lock().unwrap()
+    }
+
+    pub(crate) fn hooks(&self) -> Vec<(String, HookDeed)> {
+        self.hooks.lock().unwrap().clone()
+    }
+
+    fn hook(&self, name: &str, deed: HookDeed) -> Result<Value, AdminError> {
+        self.hooks.lock().unwrap().push((name.to_owned(), deed));
+        self.answer()
     }
 
     pub(crate) fn refuse(&self, error: AdminError) {
@@ -40,5 +59,17 @@ impl Admin for FakeAdmin {
 
     async fn roll_back_persistence(&self, _: bool) -> Result<Value, AdminError> {
         self.answer()
+    }
+
+    async fn put_hook(&self, name: &str, replacement: HookReplacement) -> Result<Value, AdminError> {
+        self.hook(name, HookDeed::Put(replacement))
+    }
+
+    async fn remove_hook(&self, name: &str) -> Result<(), AdminError> {
+        self.hook(name, HookDeed::Remove).map(drop)
+    }
+
+    async fn enable_hook(&self, name: &str, enabled: bool) -> Result<(), AdminError> {
+        self.hook(name, HookDeed::Enable(enabled)).map(drop)
     }
 }

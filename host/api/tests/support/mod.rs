@@ -1,7 +1,7 @@
 //! A host on a real socket over fakes of the ports, and clients that see it from outside.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-mod admin;
+pub(crate) mod admin;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -56,6 +56,16 @@ choice! {
 }
 
 choice! {
+    /// With which event a hook begins.
+    Begin {
+        /// With the next.
+        End = "end",
+        /// With the oldest that is kept.
+        Start = "start",
+    }
+}
+
+choice! {
     /// Where sandboxes are made.
     Provider {
         /// On this machine.

@@ -46,6 +46,23 @@ impl Read for Component {
     }
 }
 
+/// A hook's component: the absolute path of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WasmFile(pub PathBuf);
+
+impl Read for WasmFile {
+    const SHAPE: Shape = Shape::Text;
+
+    fn type_name() -> String {
+        "path of a .wasm file".into()
+    }
+
+    fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {
+        let path = context.resolve(&node.place, text::<Self>(node, "the path of a .wasm file")?);
+        if path.is_file() { Ok(Self(path)) } else { Err(refuse::<Self>(node, format!("there is no file {}", path.display()))) }
+    }
+}
+
 /// A database that a component may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Database {

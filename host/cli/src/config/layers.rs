@@ -5,9 +5,8 @@ use std::path::Path;
 
 use super::environment::{self, Environment};
 use super::error::Error;
-use super::json;
 use super::node::{Node, Place, Value};
-use super::setting::{SectionInfo, Setting, Shape, sections};
+use super::setting::{SectionInfo, Setting, Shape, key, sections};
 use super::{FILE_VARIABLE, VARIABLE_PREFIX};
 
 /// Variables that Kubernetes gives every container beside a service named `agent-host`.
@@ -28,7 +27,11 @@ pub(super) struct Layers {
 impl Layers {
     /// The defaults that the table of settings names.
     pub(super) fn defaults() -> Self {
-        let sections = sections();
+        Self::of(sections())
+    }
+
+    /// The defaults of these sections.
+    pub(super) fn of(sections: Vec<SectionInfo>) -> Self {
         let nodes = sections
             .iter()
             .flat_map(|section| &section.settings)
@@ -50,7 +53,10 @@ impl Layers {
     /// That the value of `key` cannot be used.
     pub(super) fn refuse(&self, key: &str, reason: &str) -> Error {
         match self.nodes.get(key) {
-            Some(node) => Error::bad_value(node, reason),
+            Some(node) => {
+                let shown = self.setting(key).map_or(node.value.clone(), |setting| (setting.shown)(&node.value));
+                Error::bad_value(&Node { value: shown, ..node.clone() }, reason)
+            }
             None => Error::bad_value(&Node::absent(key), reason),
         }
     }
@@ -64,12 +70,27 @@ impl Layers {
         self.add_table(Node::document(file, &text)?)
     }
 
-    /// Lays the values of a section, as a request gives them, over those in force.
+    /// Lays the values of a table over those of the section `section`, of which the table is one wherever it stands: in a list, in a request. Errors name them as they
+    /// are there.
     ///
     /// # Errors
-    /// If it is not an object or has a key that there is no setting for.
-    pub(super) fn add_request(&mut self, section: &str, values: &serde_json::Value) -> Result<(), Error> {
-        self.add_table(json::node(section.to_owned(), values))
+    /// If it is not a table or has a key that there is no setting for.
+    pub(super) fn add_as(&mut self, section: &str, table: &Node) -> Result<(), Error> {
+        let Value::Table(nodes) = &table.value else {
+            return Err(Error::bad_value(table, "expected a table such as { NAME = \"value\" }"));
+        };
+        for (name, node) in nodes {
+            let key = key(section, name);
+            if self.setting(&key).is_none() {
+                let hint = format!("there are {}", self.names(section).join(", "));
+                return Err(Error::UnknownKey { place: node.key_place.clone(), hint, key: node.key.clone() });
+            }
+            // An explicit null in a request is as good as nothing.
+            if !matches!(node.value, Value::Absent) {
+                self.nodes.insert(key, node.clone());
+            }
+        }
+        Ok(())
     }
 
     fn add_table(&mut self, table: Node) -> Result<(), Error> {
@@ -94,6 +115,16 @@ impl Layers {
 
     /// What there is in the section in which an unknown key was found.
     fn hint(&self, section: &str) -> String {
+        let names = self.names(section);
+        match (section, names.as_slice()) {
+            (_, []) => format!("[{section}] has no settings"),
+            ("", names) => format!("at the top there are {}", names.join(", ")),
+            (_, names) => format!("[{section}] has {}", names.join(", ")),
+        }
+    }
+
+    /// The names of a section's settings and of the sections below it.
+    fn names(&self, section: &str) -> Vec<&str> {
         let settings = self.sections.iter().filter(|info| info.name == section).flat_map(|info| &info.settings);
         let mut names: BTreeSet<&str> = settings.map(|setting| setting.name).collect();
         let below = self.sections.iter().filter_map(|info| match section {
@@ -101,12 +132,7 @@ impl Layers {
             _ => info.name.strip_prefix(section)?.strip_prefix('.'),
         });
         names.extend(below.filter_map(|rest| rest.split('.').next()).filter(|name| !name.is_empty()));
-        let names: Vec<&str> = names.into_iter().collect();
-        match (section, names.as_slice()) {
-            (_, []) => format!("[{section}] has no settings"),
-            ("", names) => format!("at the top there are {}", names.join(", ")),
-            (_, names) => format!("[{section}] has {}", names.join(", ")),
-        }
+        names.into_iter().collect()
     }
 
     /// Lays the values of environment variables over those in force, and gives the names of those that look like settings and are none.

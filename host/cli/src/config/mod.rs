@@ -21,6 +21,7 @@ pub mod choice;
 pub mod environment;
 mod error;
 pub mod grant;
+pub mod hook;
 mod json;
 mod layers;
 mod node;
@@ -100,15 +101,13 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Error> {
     Ok(Loaded { config, file, effective: reference::effective(layers.nodes()), unknown_variables })
 }
 
-/// Reads what a component may use out of JSON, as it would be written in `[persistence.grants]`. Relative paths are relative to the working directory.
+/// Reads what a component may use out of JSON, as it would be written under `key` in the configuration. Relative paths are relative to the working directory.
 ///
 /// # Errors
 /// [`Error`] names the key and the value that is wrong.
-pub fn read_grants(grants: &serde_json::Value, sources: &Sources<'_>) -> Result<schema::Grants, Error> {
-    let mut layers = Layers::defaults();
-    layers.add_request("persistence.grants", grants)?;
+pub fn read_grants(key: &str, grants: &serde_json::Value, sources: &Sources<'_>) -> Result<schema::Grants, Error> {
     let context = Context { environment: sources.environment, working_dir: sources.working_dir };
-    schema::Grants::read(&Reader { nodes: layers.nodes(), context: &context })
+    schema::Grants::read_from(&json::node(key.to_owned(), grants), &context)
 }
 
 fn find_file(sources: &Sources<'_>) -> Result<Option<PathBuf>, Error> {
@@ -136,8 +135,16 @@ fn check(config: &Config, layers: &Layers) -> Result<(), Error> {
         let key = if layers.is_default("limits.message") { "limits.body" } else { "limits.message" };
         return Err(layers.refuse(key, "a body holds a message, so limits.message can be at most limits.body"));
     }
-    if config.persistence.pool > MAX_POOL {
-        return Err(layers.refuse("persistence.pool", &format!("at most {MAX_POOL} instances are possible")));
+    if config.persistence.limits.instances > MAX_POOL {
+        return Err(layers.refuse("persistence.limits.instances", &format!("at most {MAX_POOL} instances are possible")));
+    }
+    for (index, hook) in config.hooks.iter().enumerate() {
+        if hook.limits.instances > MAX_POOL {
+            return Err(layers.refuse("hooks", &format!("{}: limits.instances: at most {MAX_POOL} are possible", hook.name)));
+        }
+        if config.hooks.iter().take(index).any(|other| other.name == hook.name) {
+            return Err(layers.refuse("hooks", &format!("there are two hooks named {}", hook.name)));
+        }
     }
     Ok(())
 }

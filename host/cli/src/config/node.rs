@@ -70,6 +70,18 @@ pub(super) enum Value {
     Other(String),
 }
 
+impl Value {
+    /// A list or a table with `change` made to each value in it; anything else as it is.
+    pub(super) fn each(&self, change: impl Fn(&Self) -> Self) -> Self {
+        let changed = |node: &Node| Node { value: change(&node.value), ..node.clone() };
+        match self {
+            Self::List(nodes) => Self::List(nodes.iter().map(changed).collect()),
+            Self::Table(nodes) => Self::Table(nodes.iter().map(|(name, node)| (name.clone(), changed(node))).collect()),
+            other => other.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Value {
     /// As TOML on one line.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@ use jiff::fmt::friendly::SpanParser;
 use super::environment::Environment;
 use super::error::Error;
 use super::node::{Node, Place, Value};
+use super::secret::is_reference;
 use super::setting::{Shape, key};
 
 /// The longest duration: a year. A deadline is the present plus a duration, which must be a time that the clock can hold.
@@ -65,6 +66,11 @@ pub(super) trait Read: Sized {
     /// For people: `duration`.
     fn type_name() -> String;
 
+    /// What may be shown of a value.
+    fn shown(value: &Value) -> Value {
+        if Self::SECRET { without_secrets(value) } else { value.clone() }
+    }
+
     /// Takes the value out of `node`.
     ///
     /// # Errors
@@ -77,6 +83,15 @@ pub(super) trait Read: Sized {
     /// The reason.
     fn check_name(_name: &str) -> Result<(), &'static str> {
         Ok(())
+    }
+}
+
+/// The value with nothing in it but references to secrets.
+pub(super) fn without_secrets(value: &Value) -> Value {
+    match value {
+        Value::Text(text) if is_reference(text) => value.clone(),
+        Value::List(_) | Value::Table(_) => value.each(without_secrets),
+        _ => Value::Text("(hidden)".to_owned()),
     }
 }
 
@@ -226,6 +241,10 @@ impl<T: Read> Read for Vec<T> {
 
     fn type_name() -> String {
         format!("list of {}", T::type_name())
+    }
+
+    fn shown(value: &Value) -> Value {
+        if matches!(value, Value::List(_)) { value.each(T::shown) } else { T::shown(value) }
     }
 
     fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::node::{Node, Value};
-use super::secret::is_reference;
-use super::setting::{SectionInfo, Setting, sections};
+use super::node::Node;
+use super::setting::{SectionInfo, elements, sections};
 use super::{DEFAULT_FILE, VARIABLE_PREFIX};
 
 /// Width that comments of the example file are wrapped at.
@@ -33,6 +32,10 @@ pub fn markdown() -> String {
             }
         }
         markdown_table(&section, &mut out);
+    }
+    for element in elements() {
+        let _ = write!(out, "\n#### `[[{}]]`\n\n{}\n\n", element.name, element.about);
+        markdown_table(&element, &mut out);
     }
     out
 }
@@ -71,17 +74,27 @@ pub fn example() -> String {
             comment(&section.about, &mut out);
             let _ = writeln!(out, "[{}]", section.name);
         }
-        for setting in &section.settings {
-            out.push('\n');
-            comment(&setting.doc, &mut out);
-            comment(&format!("Default: {}.", setting.reason), &mut out);
-            let _ = match &setting.default {
-                Some(default) => writeln!(out, "# {} = {default}", setting.name),
-                None => writeln!(out, "# {} = \"{}\"", setting.name, setting.type_name.to_uppercase()),
-            };
-        }
+        example_settings(&section, &mut out);
+    }
+    for element in elements() {
+        out.push('\n');
+        comment(&element.about, &mut out);
+        let _ = writeln!(out, "# [[{}]]", element.name);
+        example_settings(&element, &mut out);
     }
     out
+}
+
+fn example_settings(section: &SectionInfo, out: &mut String) {
+    for setting in &section.settings {
+        out.push('\n');
+        comment(&setting.doc, out);
+        comment(&format!("Default: {}.", setting.reason), out);
+        let _ = match &setting.default {
+            Some(default) => writeln!(out, "# {} = {default}", setting.name),
+            None => writeln!(out, "# {} = \"{}\"", setting.name, setting.type_name.to_uppercase()),
+        };
+    }
 }
 
 /// Writes `text` as comment lines of a bounded width.
@@ -109,24 +122,10 @@ pub(super) fn effective(nodes: &BTreeMap<String, Node>) -> String {
         }
         for setting in &section.settings {
             let _ = match nodes.get(&setting.key) {
-                Some(node) => writeln!(out, "{} = {}  # {}", setting.name, shown(setting, &node.value), node.place),
+                Some(node) => writeln!(out, "{} = {}  # {}", setting.name, (setting.shown)(&node.value), node.place),
                 None => writeln!(out, "# {} is not set", setting.name),
             };
         }
     }
     out
-}
-
-fn shown(setting: &Setting, value: &Value) -> Value {
-    if setting.secret { without_secrets(value) } else { value.clone() }
-}
-
-fn without_secrets(value: &Value) -> Value {
-    let hide = |node: &Node| Node { value: without_secrets(&node.value), ..node.clone() };
-    match value {
-        Value::Text(text) if is_reference(text) => value.clone(),
-        Value::List(nodes) => Value::List(nodes.iter().map(hide).collect()),
-        Value::Table(nodes) => Value::Table(nodes.iter().map(|(name, node)| (name.clone(), hide(node))).collect()),
-        _ => Value::Text("(hidden)".to_owned()),
-    }
 }

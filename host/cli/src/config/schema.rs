@@ -10,8 +10,9 @@ use std::time::Duration;
 use agent_host_api::Origin;
 use agent_host_wasm::grants::{HttpRule, NetworkRule};
 
-use super::choice::{Isolation, LogFormat, OnStart, Provider};
-use super::grant::{Component, Database, Directory};
+use super::choice::{Begin, Isolation, LogFormat, OnStart, Provider};
+use super::grant::{Component, Database, Directory, WasmFile};
+use super::hook::HookName;
 use super::secret::{ApiKey, Secret};
 use super::setting::section;
 
@@ -26,6 +27,8 @@ section! {
             because "a first try needs no rights beyond the directory it is started in, and leaves everything in one place";
         /// What the log on standard error looks like: lines for people or JSON for machines.
         log_format: LogFormat = "text" because "a terminal is where the host is first seen";
+        /// Event hooks, a table `[[hooks]]` each, in the order in which they are asked.
+        hooks: Vec<Hook> = [] because "a host does its work without any";
     } with {
         /// Who may use the API.
         auth: Auth;
@@ -33,6 +36,8 @@ section! {
         persistence: Persistence;
         /// How components are exchanged while the host runs.
         components: Components;
+        /// What event hooks have still to be told of.
+        events: Events;
         /// Where agents run.
         sandbox: Sandbox;
         /// The agent programs.
@@ -69,25 +74,11 @@ section! {
         component: Component = "sqlite" because "it is durable and needs nothing installed";
         /// What the component is told when it is opened. Its values are shown to it and by `check-config`: no place for secrets.
         config: BTreeMap<String, String> = {} because "the built-in components need none";
-        /// Instances of the component, each of which answers one call at a time. A component that wants to be alone gets one.
-        pool: usize = 8
-            because "calls wait for the disk more than for a processor; beyond that many they wait for each other inside the database";
-        /// How long a call may take before the instance is given up and replaced.
-        call_timeout: Duration = "10s" because "it is far above what a slow disk needs, and a client still waits for the answer";
-        /// How long a call waits until an instance is free for it.
-        queue_timeout: Duration = "10s" because "a burst is worked off by then; whoever waits longer is told";
-        /// How long a call may compute, of its time.
-        cpu_timeout: Duration = "5s" because "an honest call computes for milliseconds and waits for its database";
-        /// How long an instance may take to be made and opened.
-        open_timeout: Duration = "2m" because "the first one may have to bring a schema up to date";
-        /// What the component may write to the log in a minute, all instances together.
-        log: u64 = "256 KiB" because "it is more than anybody reads, and does not fill a disk soon";
-        /// Memory that an instance may use.
-        memory: u64 = "256 MiB"
-            because "it holds the largest file and batch many times over, and the whole pool still fits into a small server";
     } with {
         /// What the component may use.
         grants: Grants;
+        /// How much of it.
+        limits: ComponentLimits;
     }
 }
 
@@ -110,13 +101,97 @@ section! {
 }
 
 section! {
+    /// How much of the host's memory, time and tables the persistence component may use. What is too much fails in the component, or ends the call and its instance; the
+    /// rest of the host does not notice.
+    ComponentLimits in "persistence.limits" {
+        /// Memory that an instance may use, all its memories and tables together.
+        memory: u64 = "256 MiB"
+            because "it holds the largest file and batch many times over, and the whole pool still fits into a small server";
+        /// Instances of the component, each of which answers one call at a time. A persistence component that wants to be alone gets one; of a hook these are the
+        /// instances that decide, beside the one that is told of events.
+        instances: usize = 8
+            because "calls wait for the disk more than for a processor; beyond that many they wait for each other inside the database";
+        /// How long a call may take, waiting included, before the instance is given up and replaced.
+        call_timeout: Duration = "10s" because "it is far above what a slow disk needs, and a client still waits for the answer";
+        /// How long a call may compute, of its time.
+        cpu_timeout: Duration = "5s" because "an honest call computes for milliseconds and waits for its database";
+        /// How long a call waits until an instance is free for it. A question to a hook waits as long as it may take in all.
+        queue_timeout: Duration = "10s" because "a burst is worked off by then; whoever waits longer is told";
+        /// How long an instance may take to be made and opened.
+        open_timeout: Duration = "2m" because "the first one may have to bring a schema up to date";
+        /// What the component may write to the log in a minute, all instances together.
+        log: u64 = "256 KiB" because "it is more than anybody reads, and does not fill a disk soon";
+        /// What an instance may give the host in one call as arguments of the host's functions (wasmtime's "hostcall fuel").
+        arguments: u64 = "64 MiB" because "it is the largest line of a transcript with its copies in one batch";
+        /// Files, sockets, streams, results and transactions that an instance may have open at once.
+        resources: usize = 500 because "it is many times what an honest one needs, and each may be one of the 1,024 open files of a process";
+        /// Random bytes that an instance may ask for at once.
+        random: u64 = "1 MiB" because "a seed takes 32 bytes, and what is asked for is made in the host's memory";
+        /// Body of an HTTP request that the host makes for the component.
+        http_request: u64 = "8 MiB" because "it is a batch of events, held in the host and in the component at once";
+        /// Body of the response to one.
+        http_response: u64 = "8 MiB" because "it is a page of an API, held in the host and in the component at once";
+        /// Headers of such a request, and of a response.
+        http_headers: usize = 100 because "servers take about as many";
+        /// Size of all those headers.
+        http_header_bytes: u64 = "32 KiB" because "servers take about as much";
+        /// How long such a request may take, redirects and body included; four fifths of `call_timeout` at most.
+        http_timeout: Duration = "8s" because "an API that takes longer is not well, and the component shall see that it failed";
+    }
+}
+
+section! {
+    /// An event hook: a component that is told of what happens to sessions, and decides on sessions, messages and uses of tools before they happen.
+    Hook in "hooks" {
+        /// What the hook is called in this host: 1 to 128 characters out of `A-Z a-z 0-9 . _ -`, not beginning with a dot. Events and metadata that come from it carry the
+        /// name, and its place in the events belongs to it.
+        name: HookName = none because "one component can be there twice, so every hook is named";
+        /// Its component.
+        component: WasmFile = none because "none ships with the host; `examples/hooks` has some";
+        /// Whether it is at work. One that is not is asked nothing, and its events wait for it.
+        enabled: bool = true because "what is configured is meant to work";
+        /// With which event it begins when it is there for the first time: with the next, or with the oldest that is kept.
+        from: Begin = "end" because "what happened before was nobody's business then";
+        /// What the component is told when it is opened. Its values are shown to it and by `check-config`: no place for secrets.
+        config: BTreeMap<String, String> = {} because "what a hook needs is up to it";
+        /// What the component may use, as in `[persistence.grants]`.
+        grants: Grants = {} because "a component can only do what it was granted";
+        /// How much of it, as in `[persistence.limits]`.
+        limits: ComponentLimits = {} because "the same limits suit adapters and hooks";
+        /// How long a decision may take, the wait for an instance included. After that the hook's own word for that case counts, allow or deny.
+        decision_timeout: Duration = "2s"
+            because "an honest decision takes milliseconds, one that asks a server some hundred; nobody likes to wait longer before each use of a tool";
+        /// Events that are told together at most.
+        batch_events: usize = 100 because "a call costs a hook about as much as the work on ten events";
+        /// Size of events that are told together at most; one event may be larger.
+        batch_bytes: u64 = "1 MiB" because "any receiver of a webhook takes such a body";
+        /// How long the first event of a batch waits for more.
+        batch_delay: Duration = "200ms" because "it is not felt where a hook reacts to what people do, and makes one batch of an agent's burst";
+    }
+}
+
+section! {
+    /// What event hooks have still to be told of. It is kept on disk, in `data_dir`, so that a hook that is slow, disabled or fails, and a host that was killed, lose none.
+    Events in "events" {
+        /// Events that may wait for one hook; beyond it the oldest are skipped. Each takes 24 bytes of memory.
+        backlog: usize = 500000 because "it is an hour of five sessions that stream without pause";
+        /// Size of the events that may wait for one hook; beyond it the oldest are skipped.
+        backlog_bytes: u64 = "256 MiB" because "about so many deltas take it";
+        /// Size of the events that are kept although all hooks have had them, for hooks that are added with `from = "start"`.
+        keep_bytes: u64 = "64 MiB" because "it is enough to try a new hook on, and nothing to a disk";
+        /// How long these are kept.
+        keep_for: Duration = "168h" because "conversations are private: what nobody needs is not kept for ever on a host that has little to do";
+    }
+}
+
+section! {
     /// How components are exchanged while the host runs.
     Components in "components" {
         /// Whether a component's file that changes on disk is swapped in.
         watch: bool = false because "a file that is copied to a server is not always meant to be in force at once";
-        /// Which component a start begins with: the one that was swapped in last, or the one that is configured.
+        /// What a start begins with: the adapter and the hooks that operators left, or those that are configured.
         on_start: OnStart = "last" because "a restart must not undo what an operator did";
-        /// Earlier generations that can be gone back to.
+        /// Earlier generations that can be gone back to, of the adapter and of each hook.
         keep: usize = 5 because "whoever needs an older one has it elsewhere";
         /// How long the calls of a component that was replaced may go on.
         drain_timeout: Duration = "30s" because "it is longer than any call may take";

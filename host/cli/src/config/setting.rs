@@ -2,7 +2,9 @@
 
 use super::VARIABLE_PREFIX;
 use super::error::Error;
-use super::read::{Read, Reader};
+use super::layers::Layers;
+use super::node::{Node, Value};
+use super::read::{Context, Read, Reader};
 
 /// A table of the configuration file.
 #[derive(Clone, Debug)]
@@ -26,8 +28,8 @@ pub struct Setting {
     pub type_name: String,
     /// How a text from outside a file becomes a value.
     pub shape: Shape,
-    /// Whether what is written may be a secret, so that it must not be shown.
-    pub secret: bool,
+    /// What may be shown of a value: not what may be a secret.
+    pub(super) shown: fn(&Value) -> Value,
     /// As TOML; `None` if it has no value unless it is given one.
     pub default: Option<String>,
     /// What it does.
@@ -61,7 +63,7 @@ impl Setting {
             name,
             type_name: T::type_name(),
             shape: T::SHAPE,
-            secret: T::SECRET,
+            shown: T::shown,
             // The compiler writes a long list on several lines.
             default: (default != "none").then(|| default.lines().map(str::trim).collect::<Vec<_>>().join(" ")),
             doc: paragraphs(doc),
@@ -90,6 +92,19 @@ pub(super) trait Section: Sized {
     /// # Errors
     /// The first value that cannot be used.
     fn read(reader: &Reader<'_>) -> Result<Self, Error>;
+
+    /// The same from a table that stands elsewhere than the section's own name says.
+    ///
+    /// # Errors
+    /// A key that there is no setting for, or the first value that cannot be used.
+    fn read_from(table: &Node, context: &Context<'_>) -> Result<Self, Error> {
+        let mut sections = Vec::new();
+        Self::describe(&mut sections);
+        let name = sections.first().map_or("", |section| section.name);
+        let mut layers = Layers::of(sections);
+        layers.add_as(name, table)?;
+        Self::read(&Reader { nodes: layers.nodes(), context })
+    }
 }
 
 /// The document's key of a setting.
@@ -107,6 +122,13 @@ pub(super) fn paragraphs(lines: &[&str]) -> String {
 pub fn sections() -> Vec<SectionInfo> {
     let mut sections = Vec::new();
     super::schema::Config::describe(&mut sections);
+    sections
+}
+
+/// What the elements of lists of tables are like: each stands for itself and is no table of the document.
+pub fn elements() -> Vec<SectionInfo> {
+    let mut sections = Vec::new();
+    super::schema::Hook::describe(&mut sections);
     sections
 }
 

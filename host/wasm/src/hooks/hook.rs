@@ -6,9 +6,11 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_host_session::id::{Epoch, Sequence};
 use agent_host_session::ports::hooks::Verdict;
+use tokio::sync::Notify;
 
 use super::control::{Caller, Controller};
 use super::decision::{self, Question};
@@ -84,6 +86,8 @@ pub struct Hook {
     /// `None` if it takes none.
     decisions: Option<Arc<Pool<Exports>>>,
     stats: Stats,
+    /// Told whenever a call has failed.
+    failed: Notify,
 }
 
 impl Hook {
@@ -141,7 +145,19 @@ impl Hook {
         let Info { name: called, version, events: wanted, .. } = &info;
         tracing::info!(hook = %name, component = component_name, called, version, events = ?wanted, decisions = ?takes, "event hook opened");
         let denials = Arc::clone(factory.denials());
-        Ok(Arc::new(Self { name, info, interests, takes, wit_version, options, denials, events, decisions, stats: Stats::default() }))
+        Ok(Arc::new(Self {
+            name,
+            info,
+            interests,
+            takes,
+            wit_version,
+            options,
+            denials,
+            events,
+            decisions,
+            stats: Stats::default(),
+            failed: Notify::new(),
+        }))
     }
 
     /// Its name in this host.
@@ -179,19 +195,46 @@ impl Hook {
         self.stats.total()
     }
 
-    /// Tells it of events, those of one session in order. They go to one instance, after those that it is being told of.
+    /// How long a delivery of events may take.
+    pub fn call_timeout(&self) -> Duration {
+        self.options.limits.call_timeout
+    }
+
+    /// Waits until a function has failed in at least so many calls, and has never done anything else; gives its name.
+    pub(super) async fn hopeless(&self, calls: u64) -> &'static str {
+        loop {
+            let failed = self.failed.notified();
+            if let Some(operation) = self.stats.hopeless(calls) {
+                return operation;
+            }
+            failed.await;
+        }
+    }
+
+    /// Tells it of events, those of one session in order. They go to one instance, after those that it is being told of. What it does not want any more, since it took
+    /// the place of one that did, is left out.
     ///
     /// # Errors
     /// If it could not be told, or says that it could not do its work: they have to come again.
     pub async fn deliver(&self, events: Vec<Event>) -> Result<(), call::Error> {
         let Some(pool) = &self.events else { return Ok(()) };
-        let events: Vec<wit::Event> = events.into_iter().map(event).collect();
+        let events: Vec<wit::Event> = events.into_iter().filter(|event| self.interests.include(&event.name)).map(event).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
         let call = pool.call("on-events", move |exports, store| {
             Box::pin(async move { exports.agent_host_hooks_event_hook().call_on_events(store, &events).await })
         });
         let result = call.await;
-        self.stats.record("on-events", result.as_ref().err());
+        self.count("on-events", result.as_ref().err());
         result
+    }
+
+    fn count(&self, operation: &'static str, error: Option<&call::Error>) {
+        self.stats.record(operation, error);
+        if error.is_some() {
+            self.failed.notify_waiters();
+        }
     }
 
     /// Whether it wants to be asked such questions.
@@ -208,7 +251,7 @@ impl Hook {
             Ok(answer) => answer,
             Err(_) => Err(self.too_late(Q::OPERATION)),
         };
-        self.stats.record(Q::OPERATION, answer.as_ref().err());
+        self.count(Q::OPERATION, answer.as_ref().err());
         let verdict = match answer {
             Ok(verdict) => decision::verdict(self.name.as_str(), verdict),
             Err(error) => Err(Cow::from(error.to_string())),
@@ -234,9 +277,8 @@ impl Hook {
         }
     }
 
-    /// Lets no new call begin, and waits for those that run until [`Limits::call_timeout`](crate::Limits) has passed.
-    pub async fn shutdown(&self) {
-        let deadline = self.options.limits.call_timeout;
+    /// Lets no new call begin, and waits for those that run until `deadline` has passed.
+    pub async fn shutdown(&self, deadline: Duration) {
         futures_util::future::join_all(self.pools().map(|pool| pool.shut_down(deadline))).await;
     }
 

@@ -18,6 +18,9 @@ use super::hook::Hook;
 
 /// Where events are kept until hooks have been told of them.
 pub trait Sink: Send + Sync + 'static {
+    /// Whether there is anybody to keep events for: also hooks that are disabled at the moment. Must cost nothing.
+    fn is_wanted(&self) -> bool;
+
     /// Takes in a batch, and says by its [`stored`](Batch::stored) when it is safe. Must not wait.
     fn record(&self, batch: Batch);
 }
@@ -32,18 +35,15 @@ pub struct Hooks {
 
 struct List {
     hooks: Arc<[Arc<Hook>]>,
-    wants: Wants,
+    sessions: bool,
+    messages: bool,
 }
 
 impl List {
     fn new(hooks: Arc<[Arc<Hook>]>) -> Self {
         let any = |wants: fn(&Hook) -> bool| hooks.iter().any(|hook| wants(hook));
-        let wants = Wants {
-            events: any(|hook| !hook.info().events.is_empty()),
-            sessions: any(|hook| hook.info().sessions),
-            messages: any(|hook| hook.info().messages),
-        };
-        Self { hooks, wants }
+        let (sessions, messages) = (any(|hook| hook.info().sessions), any(|hook| hook.info().messages));
+        Self { hooks, sessions, messages }
     }
 }
 
@@ -113,7 +113,8 @@ fn unspeakable<T>(error: &serde_json::Error) -> Verdict<T> {
 #[async_trait]
 impl HooksPort for Hooks {
     fn wants(&self) -> Wants {
-        self.list.load().wants
+        let list = self.list.load();
+        Wants { events: self.sink.is_wanted(), sessions: list.sessions, messages: list.messages }
     }
 
     fn tools(&self) -> watch::Receiver<bool> {

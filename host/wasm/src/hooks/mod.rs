@@ -7,6 +7,8 @@
 //!     └───────────────────────── Control <────────────────────────────────────┘
 //! ```
 //!
+//! Which hooks there are is up to the [`roster`]; what happened waits for each of them in the [`spool`], from where a [`delivery`] takes it.
+//!
 //! A hook that misbehaves costs itself: events wait for it where the sink keeps them, a decision that it misses is made by its policy, and whatever it does to
 //! sessions has the bounds that clients have.
 
@@ -16,6 +18,7 @@ pub mod delivery;
 mod hook;
 mod interests;
 mod list;
+pub mod roster;
 mod session_control;
 pub mod spool;
 mod start;
@@ -26,4 +29,5 @@ pub use self::control::{Control, Controller};
 pub use self::hook::{Event, Hook, Info, OnFailure};
 pub use self::interests::{Interests, InvalidPattern};
 pub use self::list::{Hooks, Sink};
+pub use self::roster::Roster;
 pub use self::start::{HookOptions, InvalidName, Name, StartError};

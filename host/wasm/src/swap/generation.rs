@@ -1,53 +1,12 @@
 //! A generation: one adapter with one configuration, from when it was made ready until it is retired.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 
 use agent_host_session::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use crate::exchange::{Kept, Plan, Subject};
 use crate::persistence::Persistence;
-
-/// Where a generation's component came from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Origin {
-    /// The configuration names it.
-    Configured,
-    /// It ships with the host.
-    Builtin(String),
-    /// A file.
-    File(PathBuf),
-    /// It came through the admin API.
-    Upload,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configured => formatter.write_str("the configured component"),
-            Self::Builtin(name) => write!(formatter, "the built-in component {name}"),
-            Self::File(path) => path.display().fmt(formatter),
-            Self::Upload => formatter.write_str("an upload"),
-        }
-    }
-}
-
-/// What a generation is made from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Plan {
-    /// Where the component came from.
-    pub origin: Origin,
-    /// What the adapter is told at `open`; what the configuration says if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<BTreeMap<String, String>>,
-    /// What it may use, as the configuration would write it, but in JSON; what the configuration says if absent. Secrets are references in it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grants: Option<Value>,
-}
 
 /// A generation as it is remembered, on disk and in lists.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +34,39 @@ impl fmt::Display for Record {
     /// `sql 0.1.0 (generation 3)`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {} (generation {})", self.name, self.version, self.generation)
+    }
+}
+
+impl Record {
+    pub(super) fn subject(&self) -> Subject {
+        Subject { hook: None, generation: self.generation, name: self.name.clone(), version: self.version.clone() }
+    }
+}
+
+/// Generations, and which one serves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct State {
+    format: u32,
+    /// The number of the newest generation.
+    pub(super) newest: u64,
+    /// Generations that served, the one that does last. The ones before it can be gone back to.
+    pub(super) persistence: Vec<Record>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { format: Self::FORMAT, newest: 0, persistence: Vec::new() }
+    }
+}
+
+impl Kept for State {
+    fn format(&self) -> u32 {
+        self.format
+    }
+
+    fn needs(&self, digest: &str) -> bool {
+        self.persistence.iter().any(|record| record.digest == digest)
     }
 }
 

@@ -8,14 +8,11 @@
 //! go to it, running ones end where they began. A generation in which a function fails its first calls is rolled back by itself.
 
 mod generation;
-mod shelf;
 mod smoke;
 mod swapping;
 mod switch;
-mod watch;
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,19 +23,17 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use self::generation::Generation;
-pub use self::generation::{Origin, Plan, Record};
-pub use self::shelf::Error as ShelfError;
-use self::shelf::{Shelf, State};
-pub use self::swapping::{Candidate, Phase, Report, Request, SwapError};
+pub use self::generation::Record;
+use self::generation::State;
+pub use self::swapping::{Report, Request};
 use self::switch::{RolledBack, Switch};
-pub use self::watch::{Watch, WatchError};
 use crate::component::{LoadError, Source};
 use crate::engine::Engine;
+use crate::exchange::{
+    self, Candidate, Change, History, Occurrence, OnStart, Origin, Phase, Plan, Settings, Shelf, ShelfError, Watch, WatchError,
+};
 use crate::persistence::{Concurrency, Persistence, PersistenceOptions, StartError};
 use crate::stats::Counts;
-
-/// Events that are remembered: what an operator looks at after something went wrong.
-const MAX_OCCURRENCES: usize = 100;
 
 /// What the configuration says of the persistence adapter, and what it makes of what others say.
 #[async_trait]
@@ -51,43 +46,6 @@ pub trait Configuration: Send + Sync + 'static {
     /// # Errors
     /// Names the key that is wrong.
     async fn options(&self, plan: &Plan) -> Result<PersistenceOptions, String>;
-}
-
-/// Which of the two is in force when the host starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnStart {
-    /// What served last.
-    Last,
-    /// What is configured.
-    Configured,
-}
-
-/// How components are exchanged.
-#[derive(Clone, Debug)]
-pub struct SwapSettings {
-    /// Which generation a start begins with.
-    pub on_start: OnStart,
-    /// Generations that can be gone back to, the present one not counted.
-    pub keep: usize,
-    /// How long the calls of a generation that is retired may go on before nobody waits for them any more.
-    pub drain_timeout: Duration,
-    /// First calls of a function that have to fail until the generation is rolled back; 0 for never.
-    pub rollback_after: u64,
-    /// For so long after it was published a generation can be rolled back by itself.
-    pub probation: Duration,
-}
-
-impl Default for SwapSettings {
-    fn default() -> Self {
-        Self {
-            on_start: OnStart::Last,
-            keep: 5,
-            // Longer than a call may take.
-            drain_timeout: Duration::from_secs(30),
-            rollback_after: 5,
-            probation: Duration::from_secs(10 * 60),
-        }
-    }
 }
 
 /// Why the components cannot be started.
@@ -125,14 +83,14 @@ pub enum Error {
 pub struct Components {
     engine: Engine,
     configuration: Arc<dyn Configuration>,
-    settings: SwapSettings,
+    settings: Settings,
     shelf: Shelf,
     switch: Arc<Switch>,
     /// Held while a component is exchanged: one at a time.
     exchange: tokio::sync::Mutex<()>,
     state: Mutex<State>,
     candidate: Mutex<Option<CandidateStatus>>,
-    occurrences: Mutex<VecDeque<Occurrence>>,
+    history: History,
     /// Ends the probation of the present generation.
     probation: Mutex<CancellationToken>,
     shutdown: CancellationToken,
@@ -147,10 +105,10 @@ impl Components {
         engine: Engine,
         configuration: Arc<dyn Configuration>,
         directory: PathBuf,
-        settings: SwapSettings,
+        settings: Settings,
     ) -> Result<Arc<Self>, Error> {
         let shelf = Shelf::open(directory)?;
-        let mut state = shelf.state()?;
+        let mut state: State = shelf.state()?;
         let last = state.persistence.last().filter(|record| record.plan.origin != Origin::Configured).cloned();
         let first = match last.filter(|_| settings.on_start == OnStart::Last) {
             Some(record) => {
@@ -174,7 +132,7 @@ impl Components {
             exchange: tokio::sync::Mutex::new(()),
             state: Mutex::new(state),
             candidate: Mutex::default(),
-            occurrences: Mutex::default(),
+            history: History::default(),
             probation: Mutex::new(CancellationToken::new()),
             shutdown: CancellationToken::new(),
         });
@@ -202,7 +160,30 @@ impl Components {
         };
         let earlier = state.persistence.iter().filter(|record| record.generation != current.record.generation).cloned().collect();
         let persistence = PersistenceStatus { serving: generation, candidate: lock(&self.candidate).clone(), earlier };
-        Status { persistence, events: lock(&self.occurrences).iter().cloned().collect() }
+        Status { persistence, events: self.history.list() }
+    }
+
+    /// Swaps the configured component in whenever its file changes. A change that is refused leaves the present one serving, and the log says why.
+    ///
+    /// # Errors
+    /// If the file's directory cannot be watched.
+    pub fn watch(self: &Arc<Self>, file: &Path) -> Result<Watch, WatchError> {
+        let components = Arc::downgrade(self);
+        exchange::watch(file, move |digest| {
+            let components = components.upgrade();
+            async move {
+                let Some(components) = components else { return Change::Gone };
+                if digest == components.switch.current().record.digest {
+                    return Change::Done;
+                }
+                let request = Request { candidate: Candidate::Configured, config: None, grants: None, migrate: false };
+                match components.swap(request).await {
+                    Ok(_) => Change::Done,
+                    Err(exchange::Error::Busy) => Change::Busy,
+                    Err(_) => Change::Refused,
+                }
+            }
+        })
     }
 
     /// Lets no call begin any more, and waits for those that run until `deadline` has passed.
@@ -210,15 +191,6 @@ impl Components {
         self.shutdown.cancel();
         lock(&self.probation).cancel();
         self.switch.current().persistence.shutdown(deadline).await;
-    }
-
-    fn note(&self, event: &'static str, record: &Record, detail: Option<String>) {
-        let mut occurrences = lock(&self.occurrences);
-        if occurrences.len() == MAX_OCCURRENCES {
-            occurrences.pop_front();
-        }
-        let (generation, name, version) = (record.generation, record.name.clone(), record.version.clone());
-        occurrences.push_back(Occurrence { at: Timestamp::now(), event, generation, name, version, detail });
     }
 
     fn rolled_back(&self, RolledBack { failed, serving, operation }: RolledBack) {
@@ -230,11 +202,11 @@ impl Components {
         );
         let mut state = lock(&self.state);
         state.persistence.retain(|record| record.generation != failed.record.generation);
-        if let Err(error) = self.shelf.keep(&state) {
+        if let Err(error) = self.shelf.keep(&*state) {
             tracing::error!(%error, "failed to remember that the adapter was rolled back; a restart would begin with the one that does not work");
         }
         drop(state);
-        self.note("rolled-back", &failed.record, Some(format!("the first calls of {operation} failed")));
+        self.history.note("rolled-back", failed.record.subject(), Some(format!("the first calls of {operation} failed")));
     }
 }
 
@@ -255,7 +227,7 @@ async fn start_configured(
     let source = configuration.source();
     let component = engine.load(source.clone()).await?;
     let (component_digest, digest) = (component.digest, component.digest());
-    let plan = Plan { origin: Origin::Configured, config: None, grants: None };
+    let plan = Plan::configured();
     let options = configuration.options(&plan).await.map_err(Error::Options)?;
     let persistence = Persistence::start(engine, component, options).await?;
     let before = state.persistence.last().filter(|record| record.plan.origin == Origin::Configured && record.digest == digest);
@@ -353,25 +325,6 @@ pub struct CandidateStatus {
     /// How far copying is, while that is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub copied: Option<crate::copy::Totals>,
-}
-
-/// Something that happened to the components.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Occurrence {
-    /// When.
-    pub at: Timestamp,
-    /// `swapped`, `refused` or `rolled-back`.
-    pub event: &'static str,
-    /// The generation that it is about; 0 for one that never served.
-    pub generation: u64,
-    /// Its adapter's name; empty if that is not known.
-    pub name: String,
-    /// Its adapter's version; empty if that is not known.
-    pub version: String,
-    /// More about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,45 +1,32 @@
 //! How one adapter takes the place of another.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_host_session::time::Timestamp;
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::generation::{Generation, Origin, Plan, Record};
+use super::generation::{Generation, Record};
 use super::switch::Changes;
 use super::{CandidateStatus, Components, lock, smoke};
-use crate::cache::Sha256Digest;
-use crate::component::Source;
 use crate::copy::{Copier, Totals, Writes};
+use crate::exchange::{self, Candidate, Error, Origin, Phase, Plan, Subject, millis, refused};
 use crate::persistence::{Persistence, StartError};
 
 /// Rounds in which a migration comes closer before it holds the writes, however much is written meanwhile.
 const MAX_ROUNDS: usize = 20;
 
-/// When so few sessions have changed during a round, the rest is copied while writes are held: it takes milliseconds.
-const FEW_SESSIONS: usize = 8;
+/// When a round has taken no longer than this, the rest is copied while writes are held: that takes about as long again.
+const SHORT_ROUND: Duration = Duration::from_millis(150);
 
-/// A component that is to take over.
-#[derive(Clone, Debug)]
-pub enum Candidate {
-    /// Its bytes.
-    Bytes(Bytes),
-    /// A file on the host's machine.
-    File(PathBuf),
-    /// One that ships with the host.
-    Builtin(String),
-    /// One that served before, by its SHA-256 in hexadecimal.
-    Digest(String),
-    /// The one that the configuration names, with what the configuration says of it.
-    Configured,
-}
+/// For so long writes are held in one go, the wait for those that run included: nobody takes it for an outage. What is not copied by then is copied while they go on.
+const MAX_PAUSE: Duration = Duration::from_millis(900);
+
+/// How often writes are held before a migration is given up.
+const MAX_HOLDS: usize = 10;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -52,62 +39,6 @@ pub struct Request {
     pub grants: Option<Value>,
     /// Whether it is over another store, to which everything is to be copied.
     pub migrate: bool,
-}
-
-/// What is done to a candidate, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Its bytes are fetched.
-    Read,
-    /// It is compiled to machine code.
-    Compile,
-    /// It is given its configuration and grants, instantiated and opened.
-    Open,
-    /// It is asked whether its store answers.
-    Health,
-    /// It shows what it can in a session of its own.
-    SmokeTest,
-    /// It must have what the present adapter has.
-    SameStore,
-    /// Everything is copied to its store.
-    Copy,
-    /// The change is written down for the next start.
-    Remember,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Read => "read",
-            Self::Compile => "compile",
-            Self::Open => "open",
-            Self::Health => "health",
-            Self::SmokeTest => "smoke-test",
-            Self::SameStore => "same-store",
-            Self::Copy => "copy",
-            Self::Remember => "remember",
-        })
-    }
-}
-
-/// Why the adapter was not exchanged. The present one goes on serving.
-#[derive(Debug, thiserror::Error)]
-pub enum SwapError {
-    /// Another exchange is under way.
-    #[error("another component is being swapped in at the moment")]
-    Busy,
-    /// No earlier generation is known.
-    #[error("there is no earlier generation to go back to")]
-    NothingEarlier,
-    /// The candidate did not pass a phase.
-    #[error("the new component was refused in the phase {phase}: {reason}")]
-    Refused {
-        /// In which phase.
-        phase: Phase,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// An exchange that was made.
@@ -124,7 +55,7 @@ pub struct Report {
     /// What was copied, if the stores differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub copied: Option<Totals>,
-    /// For so long writes waited, in milliseconds. Absent if they never did.
+    /// The longest time for which writes waited, in milliseconds. Absent if they never did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_ms: Option<f64>,
 }
@@ -133,9 +64,9 @@ impl Components {
     /// Lets another adapter take over.
     ///
     /// # Errors
-    /// [`SwapError`] says in which phase it failed, and why; then everything is as it was.
-    pub async fn swap(self: &Arc<Self>, request: Request) -> Result<Report, SwapError> {
-        let _exchange = self.exchange.try_lock().map_err(|_| SwapError::Busy)?;
+    /// [`Error`] says in which phase it failed, and why; then everything is as it was.
+    pub async fn swap(self: &Arc<Self>, request: Request) -> Result<Report, Error> {
+        let _exchange = self.exchange.try_lock().map_err(|_| Error::Busy)?;
         let present = self.switch.current();
         let plan = Plan {
             origin: match &request.candidate {
@@ -148,7 +79,7 @@ impl Components {
             config: request.config.or_else(|| present.record.plan.config.clone()),
             grants: request.grants.or_else(|| present.record.plan.grants.clone()),
         };
-        let plan = if plan.origin == Origin::Configured { Plan { origin: plan.origin, config: None, grants: None } } else { plan };
+        let plan = if plan.origin == Origin::Configured { Plan::configured() } else { plan };
         self.exchange(request.candidate, plan, request.migrate, None).await
     }
 
@@ -156,11 +87,11 @@ impl Components {
     ///
     /// # Errors
     /// As for [`swap`](Self::swap). If the present one keeps its data elsewhere, everything must be copied back: `migrate`.
-    pub async fn rollback(self: &Arc<Self>, migrate: bool) -> Result<Report, SwapError> {
-        let _exchange = self.exchange.try_lock().map_err(|_| SwapError::Busy)?;
+    pub async fn rollback(self: &Arc<Self>, migrate: bool) -> Result<Report, Error> {
+        let _exchange = self.exchange.try_lock().map_err(|_| Error::Busy)?;
         let present = self.switch.current().record.generation;
         let earlier = lock(&self.state).persistence.iter().rfind(|record| record.generation != present).cloned();
-        let Some(record) = earlier else { return Err(SwapError::NothingEarlier) };
+        let Some(record) = earlier else { return Err(Error::NothingEarlier) };
         let candidate = Candidate::Digest(record.digest.clone());
         self.exchange(candidate, record.plan.clone(), migrate, Some(record.generation)).await
     }
@@ -173,13 +104,7 @@ impl Components {
     }
 
     /// `back_to` is the number of an earlier generation that is to serve again: then what served after it is forgotten.
-    async fn exchange(
-        self: &Arc<Self>,
-        candidate: Candidate,
-        plan: Plan,
-        migrate: bool,
-        back_to: Option<u64>,
-    ) -> Result<Report, SwapError> {
+    async fn exchange(self: &Arc<Self>, candidate: Candidate, plan: Plan, migrate: bool, back_to: Option<u64>) -> Result<Report, Error> {
         let origin = plan.origin.clone();
         let result = self.try_exchange(candidate, plan, migrate, back_to).await;
         *lock(&self.candidate) = None;
@@ -193,7 +118,7 @@ impl Components {
                     pause_ms = report.pause_ms,
                     "another persistence adapter serves"
                 );
-                self.note("swapped", &report.record, None);
+                self.history.note("swapped", report.record.subject(), None);
             }
             Err(error) => {
                 tracing::warn!(%origin, %error, "the persistence adapter stays");
@@ -202,16 +127,7 @@ impl Components {
                 if let Err(error) = self.shelf.tidy(&state) {
                     tracing::warn!(%error, "failed to remove the component that was refused");
                 }
-                let nobody = Record {
-                    generation: 0,
-                    digest: String::new(),
-                    plan: Plan { origin, config: None, grants: None },
-                    name: String::new(),
-                    version: String::new(),
-                    since: Timestamp::now(),
-                    migrated: false,
-                };
-                self.note("refused", &nobody, Some(error.to_string()));
+                self.history.note("refused", Subject::default(), Some(error.to_string()));
             }
         }
         result
@@ -223,9 +139,11 @@ impl Components {
         plan: Plan,
         migrate: bool,
         back_to: Option<u64>,
-    ) -> Result<Report, SwapError> {
+    ) -> Result<Report, Error> {
         let began = Instant::now();
-        let (source, digest) = self.fetch(candidate, &plan.origin).await?;
+        self.enter(Phase::Read, &plan.origin);
+        let (source, digest) =
+            exchange::fetch(self.shelf.clone(), candidate, Some(self.configuration.source()), plan.origin.clone()).await?;
 
         self.enter(Phase::Compile, &plan.origin);
         let component = self.engine.load(source).await.map_err(refused(Phase::Compile))?;
@@ -286,28 +204,8 @@ impl Components {
         Ok(Report { record, previous_generation, total_ms, copied, pause_ms: pause.map(|pause| pause.as_secs_f64() * 1000.0) })
     }
 
-    /// Gets the candidate's bytes, and puts them where they are found again after a restart, whatever becomes of the file that they came from.
-    async fn fetch(&self, candidate: Candidate, origin: &Origin) -> Result<(Source, String), SwapError> {
-        self.enter(Phase::Read, origin);
-        let (shelf, configuration, origin) = (self.shelf.clone(), Arc::clone(&self.configuration), origin.clone());
-        let fetch = move || {
-            let bytes = match candidate {
-                Candidate::Bytes(bytes) => bytes.to_vec(),
-                Candidate::File(path) => Source::File(path).read().map_err(refused(Phase::Read))?.into_owned(),
-                Candidate::Builtin(name) => Source::Builtin(name).read().map_err(refused(Phase::Read))?.into_owned(),
-                Candidate::Digest(digest) => shelf.get(&digest).map_err(refused(Phase::Read))?,
-                Candidate::Configured => configuration.source().read().map_err(refused(Phase::Read))?.into_owned(),
-            };
-            let digest = Sha256Digest::of(&bytes);
-            shelf.put(&digest, &bytes).map_err(refused(Phase::Read))?;
-            let digest = digest.to_string();
-            Ok((shelf.source(&origin, &digest), digest))
-        };
-        tokio::task::spawn_blocking(fetch).await.unwrap_or_else(|error| Err(refused(Phase::Read)(error)))
-    }
-
     /// Copies everything to the store of `next`, and publishes it when nothing is missing there.
-    async fn migrate(&self, next: &Arc<Generation>, remember: impl FnOnce() -> Result<(), SwapError>) -> Result<Migrated, SwapError> {
+    async fn migrate(&self, next: &Arc<Generation>, remember: impl FnOnce() -> Result<(), Error>) -> Result<Migrated, Error> {
         self.enter(Phase::Copy, &next.record.plan.origin);
         let progress = |totals: Totals| {
             if let Some(candidate) = lock(&self.candidate).as_mut() {
@@ -321,35 +219,55 @@ impl Components {
             self.switch.watch_changes();
             let sessions = copier.sessions().await?;
             copier.copy_sessions(sessions, Writes::GoOn).await?;
-            copier.copy_profiles().await?;
-            for round in 1..=MAX_ROUNDS {
-                let Changes { sessions, replaced, profiles } = self.switch.take_changes();
-                let few = sessions.len() <= FEW_SESSIONS;
-                tracing::info!(round, sessions = sessions.len(), copied = ?copier.totals(), "copying what has changed meanwhile");
-                copier.copy_changes(sessions, &replaced, Writes::GoOn).await?;
-                if profiles {
-                    copier.copy_profiles().await?;
-                }
-                if few {
-                    break;
-                }
-            }
-            Ok(())
+            copier.copy_profiles().await
         };
         copying.await.map_err(&failed)?;
+        let mut pause = Duration::ZERO;
+        for _ in 0..MAX_HOLDS {
+            self.catch_up(&copier).await.map_err(&failed)?;
+            let began = Instant::now();
+            let mut taken = None;
+            let rest = async {
+                let held = self.switch.hold_writes().await;
+                let Changes { sessions, replaced, profiles } = taken.insert(self.switch.take_changes());
+                copier.copy_changes(sessions.iter().cloned(), replaced, Writes::Rest).await?;
+                if *profiles {
+                    copier.copy_profiles().await?;
+                }
+                Ok(held)
+            };
+            let rest = tokio::time::timeout(MAX_PAUSE, rest).await;
+            pause = pause.max(began.elapsed());
+            let Ok(held) = rest else {
+                tracing::warn!(?pause, "the last of a migration takes too long to be copied at once; writes go on, and it is tried again");
+                self.switch.give_back(taken.unwrap_or_default());
+                continue;
+            };
+            let held = held.map_err(&failed)?;
+            remember()?;
+            let previous = self.switch.publish(Arc::clone(next), None);
+            drop(held);
+            return Ok(Migrated { previous, totals: copier.totals(), pause: pause.max(began.elapsed()) });
+        }
+        let reason = format!("the last of it was not copied within {MAX_PAUSE:?}, {MAX_HOLDS} times: so much is written, or so slowly");
+        Err(Error::Refused { phase: Phase::Copy, reason })
+    }
 
-        let began = Instant::now();
-        let held = self.switch.hold_writes().await;
-        let Changes { sessions, replaced, profiles } = self.switch.take_changes();
-        let rest = async {
-            copier.copy_changes(sessions, &replaced, Writes::Rest).await?;
-            if profiles { copier.copy_profiles().await } else { Ok(()) }
-        };
-        rest.await.map_err(&failed)?;
-        remember()?;
-        let previous = self.switch.publish(Arc::clone(next), None);
-        drop(held);
-        Ok(Migrated { previous, totals: copier.totals(), pause: began.elapsed() })
+    /// Copies what has changed meanwhile until that takes no time to speak of.
+    async fn catch_up(&self, copier: &Copier<'_>) -> Result<(), crate::copy::Error> {
+        for round in 1..=MAX_ROUNDS {
+            let began = Instant::now();
+            let Changes { sessions, replaced, profiles } = self.switch.take_changes();
+            tracing::info!(round, sessions = sessions.len(), copied = ?copier.totals(), "copying what has changed meanwhile");
+            copier.copy_changes(sessions, &replaced, Writes::GoOn).await?;
+            if profiles {
+                copier.copy_profiles().await?;
+            }
+            if began.elapsed() <= SHORT_ROUND {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Ends what served before: at once, or when it is not needed any more as a fallback.
@@ -385,12 +303,4 @@ struct Migrated {
     totals: Totals,
     /// For how long writes waited.
     pause: Duration,
-}
-
-fn refused<E: fmt::Display>(phase: Phase) -> impl Fn(E) -> SwapError + Clone {
-    move |error| SwapError::Refused { phase, reason: error.to_string() }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

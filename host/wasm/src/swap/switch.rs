@@ -98,6 +98,15 @@ impl Switch {
         lock(&self.changes).as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// Notes what was taken again: it was not copied.
+    pub(super) fn give_back(&self, taken: Changes) {
+        if let Some(changes) = lock(&self.changes).as_mut() {
+            changes.sessions.extend(taken.sessions);
+            changes.replaced.extend(taken.replaced);
+            changes.profiles |= taken.profiles;
+        }
+    }
+
     /// Notes no more.
     pub(super) fn stop_watching(&self) {
         *lock(&self.changes) = None;

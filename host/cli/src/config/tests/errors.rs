@@ -15,7 +15,7 @@ fn an_error_names_key_value_and_place() {
         ("limits.line = '3 parsecs'", format!(r#"agent-host.toml:1:15: limits.line = "3 parsecs": {size}"#)),
         ("limits.line = -1", format!("agent-host.toml:1:15: limits.line = -1: {size}")),
         ("limits.queue = 0", "agent-host.toml:1:16: limits.queue = 0: expected a whole number, at least 1".into()),
-        ("persistence.pool = 1.5", "agent-host.toml:1:20: persistence.pool = 1.5: expected a whole number, at least 1".into()),
+        ("persistence.limits.instances = 1.5", "agent-host.toml:1:32: persistence.limits.instances = 1.5: expected a whole number, at least 1".into()),
         (
             "listen = 'localhost'",
             r#"agent-host.toml:1:10: listen = "localhost": expected an IP address with a port, such as "127.0.0.1:7878" or "[::1]:7878""#
@@ -98,7 +98,7 @@ fn an_unknown_key_is_refused_and_its_value_not_shown() {
         (
             "colour = 1",
             "agent-host.toml:1:1: unknown key colour: at the top there are \
-             agents, auth, components, data_dir, limits, listen, log_format, persistence, profiles, sandbox, session",
+             agents, auth, components, data_dir, events, hooks, limits, listen, log_format, persistence, profiles, sandbox, session",
         ),
         (
             "listen = '127.0.0.1:1'\n[session]\nidle_timout = '1m'\nzzz = 1",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::choice::{Isolation, LogFormat, Provider};
+use super::choice::{Begin, Isolation, LogFormat, Provider};
 use super::grant::{Component, Database, Directory};
 use super::*;
 
@@ -79,7 +79,7 @@ fn nothing_has_to_be_configured() {
     assert_eq!(config.log_format, LogFormat::Text);
     assert!(config.auth.api_keys.is_empty() && config.auth.allowed_origins.is_empty());
     assert_eq!(config.persistence.component, Component::Sqlite);
-    assert_eq!((config.persistence.pool, config.persistence.memory), (8, 256 << 20));
+    assert_eq!((config.persistence.limits.instances, config.persistence.limits.memory), (8, 256 << 20));
     let database = Database::Sqlite(setup.path("agent-host-data/agent-host.db"));
     assert_eq!(config.persistence.grants.databases, BTreeMap::from([("main".to_owned(), database)]));
     assert_eq!((config.sandbox.provider, config.sandbox.local.isolation), (Provider::Local, Isolation::Auto));
@@ -210,6 +210,57 @@ fn a_relative_path_is_relative_to_where_it_was_written() {
 }
 
 #[test]
+fn hooks_are_in_the_order_of_the_file_with_the_defaults_where_nothing_is_said() {
+    let setup = Setup::new().file("a.wasm", "").file("b.wasm", "").variable("SECRET", "s3cret").toml(
+        r#"
+            [[hooks]]
+            name = "second"
+            component = "b.wasm"
+
+            [[hooks]]
+            name = "first"
+            component = "a.wasm"
+            enabled = false
+            from = "start"
+            config = { url = "https://example.org/" }
+            batch_delay = "1s"
+            [hooks.limits]
+            memory = "64 MiB"
+            [hooks.grants]
+            http = ["https://example.org/*"]
+            env = { PLAIN = "pl41n", SECRET = "env:SECRET" }
+        "#,
+    );
+    let Loaded { config, effective, .. } = setup.try_load().unwrap();
+    let [second, first] = config.hooks.as_slice() else { panic!("there are {} hooks", config.hooks.len()) };
+    assert_eq!((second.name.to_string(), &second.component.0, second.enabled), ("second".to_owned(), &setup.path("b.wasm"), true));
+    assert_eq!((second.decision_timeout, second.limits.instances), (Duration::from_secs(2), 8));
+    assert_eq!((first.enabled, first.from, first.limits.memory), (false, Begin::Start, 64 << 20));
+    assert_eq!((first.grants.env["SECRET"].value().expose_secret(), first.grants.http.len()), ("s3cret", 1));
+    assert!(effective.contains("env:SECRET") && effective.contains("https://example.org/*"), "{effective}");
+    assert!(!effective.contains("s3cret") && !effective.contains("pl41n"), "{effective}");
+    for (hooks, error) in [
+        ("[{ name = 'a' }]", r#"hooks[0] = { name = "a" }: component is missing"#),
+        ("[{ component = 'a.wasm' }]", "name is missing"),
+        ("['a.wasm']", r#"hooks[0] = "a.wasm": name is missing"#),
+        ("[{ name = '.a', component = 'a.wasm' }]", r#"hooks[0].name = ".a": a hook's name is"#),
+        ("[{ name = 'a', component = 'c.wasm' }]", "there is no file DIR/c.wasm"),
+        ("[{ name = 'a', component = 'a.wasm', colour = 'red' }]", "unknown key hooks[0].colour: there are batch_bytes, "),
+        ("[{ name = 'a', component = 'a.wasm', grants = { disk = 1 } }]", "unknown key hooks[0].grants.disk: there are databases, "),
+        ("[{ name = 'a', component = 'a.wasm', grants = { net = ['x'] } }]", r#"hooks[0].grants.net[0] = "x""#),
+        ("[{ name = 'a', component = 'a.wasm', limits = { memory = 'x' } }]", r#"hooks[0].limits.memory = "x""#),
+        (
+            "[{ name = 'a', component = 'a.wasm', grants = { env = { K = 'pl41n' } } }, { name = 'a', component = 'b.wasm' }]",
+            "there are two hooks named a",
+        ),
+    ] {
+        let setup = Setup::new().file("a.wasm", "").file("b.wasm", "").toml(&format!("hooks = {hooks}"));
+        let text = setup.error();
+        assert!(text.contains(error) && !text.contains("pl41n"), "{text}");
+    }
+}
+
+#[test]
 fn a_variable_that_names_no_setting_is_told() {
     let setup = Setup::new()
         .variable("AGENT_HOST_SESSION_IDLE_TIMOUT", "1m")
@@ -227,7 +278,8 @@ fn the_example_file_says_the_defaults() {
     let example = reference::example();
     assert_eq!(values(&Setup::new().toml(&example).try_load().unwrap().effective), defaults);
 
-    // The same with the comment signs taken away, but for the two whose default is none or depends on others.
+    // The same with the comment signs taken away, but for the two whose default is none or depends on others, and for the tables of lists.
+    let (example, _) = example.split_once("# [[").unwrap();
     let names: Vec<&str> =
         setting::settings().iter().map(|setting| setting.name).filter(|name| !["dir", "databases"].contains(name)).collect();
     let is_setting = |line: &str| names.iter().any(|name| line.starts_with(&format!("# {name} = ")));

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 
 use agent_host_session::time::Timestamp;
+use serde::Serialize;
 
 /// What waits for a hook.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Backlog {
     /// Events that it has still to be told of; those that it is being told of are among them.
     pub events: usize,
@@ -14,6 +16,7 @@ pub struct Backlog {
     /// Events that were too many and that it will not be told of, since it was added.
     pub skipped: u64,
     /// When the oldest that waits happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_at: Option<Timestamp>,
 }
 

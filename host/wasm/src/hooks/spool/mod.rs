@@ -191,11 +191,6 @@ impl Spool {
         self.ask(|reply| Command::Flush { reply }).await
     }
 
-    /// Whether it has hooks, running or not, for which events have to be recorded. Costs nothing.
-    pub fn has_hooks(&self) -> bool {
-        !self.shared.registry.load().is_empty()
-    }
-
     /// What waits for each hook.
     pub fn backlogs(&self) -> BTreeMap<String, Backlog> {
         self.shared.registry.load().iter().map(|(name, hook)| (name.clone(), *hook.backlog.borrow())).collect()
@@ -230,6 +225,10 @@ impl Spool {
 }
 
 impl Sink for Spool {
+    fn is_wanted(&self) -> bool {
+        !self.shared.registry.load().is_empty()
+    }
+
     /// What no hook wants is as good as stored. If the rest cannot be, the guard is dropped without that word, and the events are counted as [lost](Spool::lost).
     fn record(&self, mut batch: Batch) {
         let registry = self.shared.registry.load();

@@ -22,7 +22,7 @@ struct Only(Spool);
 #[async_trait]
 impl Hooks for Only {
     fn wants(&self) -> Wants {
-        Wants { events: self.0.has_hooks(), ..Wants::default() }
+        Wants { events: self.0.is_wanted(), ..Wants::default() }
     }
 
     fn tools(&self) -> watch::Receiver<bool> {

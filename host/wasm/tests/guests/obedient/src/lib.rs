@@ -1,4 +1,5 @@
-//! A hook that does what it is told. The configuration says what it is: `name`, `events` and `decides`, separated by commas, and `deny-on-failure`. What it is
+//! A hook that does what it is told. The configuration says what it is: `name`, `events` and `decides`, separated by commas, `deny-on-failure`, and whether all
+//! deliveries of events are to fail (`fails`). What it is
 //! asked about says what it does: the text of a message, the `do` of a session's options and of a tool's input, the data of an event.
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ struct Obedient {
     info: HookInfo,
     /// What it adds when it is told to `append`.
     mark: String,
+    fails: bool,
 }
 
 export_hook!(Obedient);
@@ -79,7 +81,7 @@ impl Hook for Obedient {
         if config.get("deny-on-failure").is_some() {
             info = info.denies_on_failure();
         }
-        Ok(Self { info, mark: config.get("mark").unwrap_or_default().to_owned() })
+        Ok(Self { info, mark: config.get("mark").unwrap_or_default().to_owned(), fails: config.get("fails").is_some() })
     }
 
     fn info(&self) -> HookInfo {
@@ -87,6 +89,9 @@ impl Hook for Obedient {
     }
 
     fn on_events(&mut self, events: Vec<Event>) -> Result<()> {
+        if self.fails {
+            return Err(Error::unavailable("as configured"));
+        }
         for event in events {
             match order(&event.data) {
                 "trap" => trap(),

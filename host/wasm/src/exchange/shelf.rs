@@ -1,8 +1,8 @@
-//! What is remembered of components over a restart: their bytes, by digest, and which of them served in which order.
+//! What is remembered of components over a restart: their bytes, by digest, and which of them serve, or served.
 //!
 //! ```text
-//! components/state.json           the generations, and which one serves
-//! components/<sha-256>.wasm       a component of one of them
+//! components/state.json           which they are
+//! components/<sha-256>.wasm       the bytes of one of them
 //! ```
 
 use std::fs::{self, DirBuilder, File};
@@ -10,14 +10,12 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::generation::{Origin, Record};
+use super::Origin;
 use crate::cache::Sha256Digest;
 use crate::component::Source;
-
-/// What [`Shelf::state`] is, so that a later host can tell an older file.
-const FORMAT: u32 = 1;
 
 /// Why the shelf cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,51 +48,47 @@ pub enum Error {
     },
 }
 
-/// Generations, and which one serves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct State {
-    format: u32,
-    /// The number of the newest generation.
-    pub(super) newest: u64,
-    /// Generations that served, the one that does last. The ones before it can be gone back to.
-    pub(super) persistence: Vec<Record>,
-}
+/// What is remembered beside the components.
+pub(crate) trait Kept: Default + Serialize + DeserializeOwned {
+    /// What this host writes, so that a later one can tell an older file.
+    const FORMAT: u32 = 1;
 
-impl Default for State {
-    fn default() -> Self {
-        Self { format: FORMAT, newest: 0, persistence: Vec::new() }
-    }
+    /// What the file says that it is.
+    fn format(&self) -> u32;
+
+    /// Whether a component of this digest is needed.
+    fn needs(&self, digest: &str) -> bool;
 }
 
 /// A directory of components. All of it blocks.
 #[derive(Clone, Debug)]
-pub(super) struct Shelf(PathBuf);
+pub(crate) struct Shelf(PathBuf);
 
 impl Shelf {
     /// Makes the directory, for its owner only, if it is not there.
-    pub(super) fn open(directory: PathBuf) -> Result<Self, Error> {
+    pub(crate) fn open(directory: PathBuf) -> Result<Self, Error> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
         made.map_err(|source| Error::Io { action: "create", path: directory.clone(), source })?;
         Ok(Self(directory))
     }
 
-    pub(super) fn state(&self) -> Result<State, Error> {
+    pub(crate) fn state<K: Kept>(&self) -> Result<K, Error> {
         let path = self.state_path();
         let text = match fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(K::default()),
             Err(source) => return Err(Error::Io { action: "read", path, source }),
         };
-        let state: State = serde_json::from_slice(&text).map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
-        if state.format != FORMAT {
-            return Err(Error::State { path, reason: format!("its format is {}, and this host knows {FORMAT}", state.format) });
+        let state: K = serde_json::from_slice(&text).map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
+        let (found, known) = (state.format(), K::FORMAT);
+        if found != known {
+            return Err(Error::State { path, reason: format!("its format is {found}, and this host knows {known}") });
         }
         Ok(state)
     }
 
     /// Keeps the state, and [tidies](Self::tidy).
-    pub(super) fn keep(&self, state: &State) -> Result<(), Error> {
+    pub(crate) fn keep<K: Kept>(&self, state: &K) -> Result<(), Error> {
         let path = self.state_path();
         let text = serde_json::to_vec_pretty(state).map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
         self.write(&path, &text)?;
@@ -102,12 +96,12 @@ impl Shelf {
     }
 
     /// Removes the components of which the state does not speak.
-    pub(super) fn tidy(&self, state: &State) -> Result<(), Error> {
+    pub(crate) fn tidy<K: Kept>(&self, state: &K) -> Result<(), Error> {
         let listed = fs::read_dir(&self.0).map_err(|source| Error::Io { action: "list", path: self.0.clone(), source })?;
         for entry in listed.flatten() {
             let name = entry.file_name();
             let Some(digest) = name.to_str().and_then(|name| name.strip_suffix(".wasm")) else { continue };
-            if !state.persistence.iter().any(|record| record.digest == digest)
+            if !state.needs(digest)
                 && let Err(error) = fs::remove_file(entry.path())
             {
                 // It takes room, and nothing else.
@@ -118,7 +112,7 @@ impl Shelf {
     }
 
     /// Puts a component there.
-    pub(super) fn put(&self, digest: &Sha256Digest, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn put(&self, digest: &Sha256Digest, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path(&digest.to_string());
         if self.get(&digest.to_string()).is_err() {
             self.write(&path, bytes)?;
@@ -127,7 +121,7 @@ impl Shelf {
     }
 
     /// A component's bytes, if it is there and whole.
-    pub(super) fn get(&self, digest: &str) -> Result<Vec<u8>, Error> {
+    pub(crate) fn get(&self, digest: &str) -> Result<Vec<u8>, Error> {
         let path = self.path(digest);
         let bytes = fs::read(&path).map_err(|source| Error::Io { action: "read", path: path.clone(), source })?;
         let found = Sha256Digest::of(&bytes).to_string();
@@ -135,13 +129,13 @@ impl Shelf {
     }
 
     /// Where a component of this digest is, or would be. The digest is checked to be one: it comes from users.
-    pub(super) fn path(&self, digest: &str) -> PathBuf {
+    pub(crate) fn path(&self, digest: &str) -> PathBuf {
         let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
         self.0.join(if is_digest { format!("{digest}.wasm") } else { "not-a-digest".to_owned() })
     }
 
     /// The component of a digest that is there.
-    pub(super) fn source(&self, origin: &Origin, digest: &str) -> Source {
+    pub(crate) fn source(&self, origin: &Origin, digest: &str) -> Source {
         let short: String = digest.chars().take(12).collect();
         Source::Kept { name: format!("{origin} ({short})"), path: self.path(digest) }
     }
@@ -165,20 +159,25 @@ impl Shelf {
 
 #[cfg(test)]
 mod tests {
-    use agent_host_session::time::Timestamp;
+    use serde::Deserialize;
 
-    use super::super::generation::Plan;
     use super::*;
 
-    fn record(digest: &Sha256Digest) -> Record {
-        Record {
-            generation: 1,
-            digest: digest.to_string(),
-            plan: Plan { origin: Origin::Upload, config: None, grants: Some(serde_json::json!({"env": {"A": "env:B"}})) },
-            name: "sql".into(),
-            version: "1".into(),
-            since: Timestamp::from_millis(5),
-            migrated: false,
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct State {
+        format: u32,
+        needed: Vec<String>,
+    }
+
+    impl Kept for State {
+        const FORMAT: u32 = 0;
+
+        fn format(&self) -> u32 {
+            self.format
+        }
+
+        fn needs(&self, digest: &str) -> bool {
+            self.needed.iter().any(|needed| needed == digest)
         }
     }
 
@@ -186,13 +185,13 @@ mod tests {
     fn what_is_kept_is_there_again_and_what_is_not_spoken_of_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let shelf = Shelf::open(directory.path().join("components")).unwrap();
-        assert_eq!(shelf.state().unwrap(), State::default());
+        assert_eq!(shelf.state::<State>().unwrap(), State::default());
         let (kept, dropped) = (Sha256Digest::of(b"kept"), Sha256Digest::of(b"dropped"));
         shelf.put(&kept, b"kept").unwrap();
         shelf.put(&dropped, b"dropped").unwrap();
-        let state = State { newest: 1, persistence: vec![record(&kept)], ..State::default() };
+        let state = State { needed: vec![kept.to_string()], ..State::default() };
         shelf.keep(&state).unwrap();
-        assert_eq!(shelf.state().unwrap(), state);
+        assert_eq!(shelf.state::<State>().unwrap(), state);
         assert_eq!(shelf.get(&kept.to_string()).unwrap(), b"kept");
         assert!(shelf.get(&dropped.to_string()).is_err());
     }
@@ -208,8 +207,10 @@ mod tests {
         assert!(matches!(shelf.get(&digest.to_string()), Err(Error::Damaged { .. })));
         shelf.put(&digest, b"component").unwrap();
         assert_eq!(shelf.get(&digest.to_string()).unwrap(), b"component");
-        fs::write(directory.path().join("state.json"), b"{").unwrap();
-        assert!(matches!(shelf.state(), Err(Error::State { .. })));
+        for text in ["{", r#"{"format": 1, "needed": []}"#] {
+            fs::write(directory.path().join("state.json"), text).unwrap();
+            assert!(matches!(shelf.state::<State>(), Err(Error::State { .. })), "{text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,80 @@
+//! What the configuration says of event hooks.
+
+use std::collections::BTreeMap;
+
+use agent_host_wasm::exchange::Plan;
+use agent_host_wasm::hooks::delivery::DeliveryOptions;
+use agent_host_wasm::hooks::roster::{Configuration, Configured};
+use agent_host_wasm::hooks::spool::{Begin, Bounds, SpoolOptions};
+use agent_host_wasm::hooks::{HookOptions, Name};
+use agent_host_wasm::{Grants, Source};
+use async_trait::async_trait;
+
+use super::granted::{Grantor, instances, limits};
+use crate::config::choice;
+use crate::config::schema;
+
+/// The configured hooks.
+pub struct ConfiguredHooks {
+    hooks: Vec<schema::Hook>,
+    grantor: Grantor,
+}
+
+impl ConfiguredHooks {
+    /// These, in this order.
+    pub fn new(hooks: Vec<schema::Hook>, grantor: Grantor) -> Self {
+        Self { hooks, grantor }
+    }
+}
+
+#[async_trait]
+impl Configuration for ConfiguredHooks {
+    fn hooks(&self) -> Vec<Configured> {
+        let configured = |hook: &schema::Hook| Configured {
+            name: hook.name.0.clone(),
+            source: Source::File(hook.component.0.clone()),
+            is_enabled: hook.enabled,
+            begin: match hook.from {
+                choice::Begin::Start => Begin::AtStart,
+                choice::Begin::End => Begin::AtEnd,
+            },
+        };
+        self.hooks.iter().map(configured).collect()
+    }
+
+    async fn options(&self, name: &Name, plan: &Plan) -> Result<(HookOptions, DeliveryOptions), String> {
+        let configured = self.hooks.iter().find(|hook| hook.name.0 == *name);
+        let config = plan.config.as_ref().or(configured.map(|hook| &hook.config));
+        let grants = match (configured, &plan.grants) {
+            (Some(hook), asked) => self.grantor.open(self.grantor.asked("grants", asked.as_ref(), &hook.grants)?).await?,
+            (None, Some(_)) => {
+                let nothing = schema::Grants { databases: BTreeMap::new(), dirs: vec![], net: vec![], http: vec![], env: BTreeMap::new() };
+                self.grantor.open(self.grantor.asked("grants", plan.grants.as_ref(), &nothing)?).await?
+            }
+            (None, None) => Grants::default(),
+        };
+        let config = config.cloned().unwrap_or_default().into_iter().collect();
+        // A hook that is not configured has what is configured for hooks where nothing is said.
+        let Some(hook) = configured else {
+            let options = HookOptions { config, grants, ..HookOptions::default() };
+            return Ok((options, DeliveryOptions::default()));
+        };
+        let options = HookOptions {
+            config,
+            grants,
+            limits: limits(&hook.limits),
+            decision_timeout: hook.decision_timeout,
+            decision_instances: instances(&hook.limits),
+        };
+        Ok((options, DeliveryOptions { events: hook.batch_events, bytes: hook.batch_bytes, delay: hook.batch_delay }))
+    }
+}
+
+/// How much the host keeps for hooks.
+pub fn spool_options(events: &schema::Events) -> SpoolOptions {
+    SpoolOptions {
+        backlog: Bounds { events: events.backlog, bytes: events.backlog_bytes },
+        keep_bytes: events.keep_bytes,
+        keep_for: events.keep_for,
+    }
+}

@@ -1,0 +1,60 @@
+//! The host's components: what the configuration says of them, and the admin calls over them.
+
+mod granted;
+mod hooks;
+mod operator;
+mod persistence;
+
+use std::path::Path;
+
+use agent_host_wasm::{Engine, EngineOptions, Source};
+use anyhow::Context as _;
+use bytes::Bytes;
+use serde_json::Value;
+
+pub use self::granted::{Grantor, instances, memory};
+pub use self::hooks::{ConfiguredHooks, spool_options};
+pub use self::operator::Operator;
+pub use self::persistence::Configured;
+
+/// What users call the components that ship with the host, and what the host does.
+const BUILTIN: [(&str, &str); 2] = [("sqlite", "sql"), ("memory", "memory")];
+
+/// The component of a name that users know.
+pub fn builtin(name: &str) -> Option<Source> {
+    BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, component)| Source::Builtin((*component).to_owned()))
+}
+
+/// The names that users know.
+pub fn builtin_names() -> String {
+    BUILTIN.map(|(name, _)| name).join(", ")
+}
+
+fn as_json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_else(|error| {
+        // Only a map with keys that are not text could fail here, and there is none.
+        tracing::error!(%error, "failed to write JSON");
+        Value::Null
+    })
+}
+
+/// Writes a component that ships with the host to a file.
+pub fn export(name: &str, file: &Path) -> anyhow::Result<()> {
+    let source = builtin(name).with_context(|| format!("there is no built-in component {name:?}; there are {}", builtin_names()))?;
+    let bytes: Bytes = source.bytes()?;
+    std::fs::write(file, &bytes).with_context(|| format!("failed to write {}", file.display()))?;
+    Ok(())
+}
+
+/// Says what a component imports, exports and needs, and whether this host can run it.
+pub async fn inspect(file: &Path, wants_json: bool) -> anyhow::Result<()> {
+    let bytes = std::fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
+    let engine = Engine::new(EngineOptions::default())?;
+    let inspection = agent_host_wasm::inspect::inspect(&engine, bytes).await;
+    if wants_json {
+        println!("{:#}", as_json(&inspection));
+    } else {
+        print!("{inspection}");
+    }
+    Ok(())
+}

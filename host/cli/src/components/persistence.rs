@@ -1,0 +1,65 @@
+//! What the configuration says of the persistence adapter.
+
+use std::path::PathBuf;
+
+use agent_host_wasm::exchange::{Origin, Plan};
+use agent_host_wasm::swap::Configuration;
+use agent_host_wasm::{PersistenceOptions, Source};
+use async_trait::async_trait;
+
+use super::granted::{Grantor, instances, limits};
+use crate::config::grant::{Component, Database};
+use crate::config::schema;
+
+/// The database that the built-in `sqlite` opens, unless it is granted another one by this name.
+const MAIN: &str = "main";
+
+/// What the configuration file says of the persistence adapter.
+pub struct Configured {
+    persistence: schema::Persistence,
+    /// The database file of the built-in `sqlite`.
+    main: PathBuf,
+    grantor: Grantor,
+}
+
+impl Configured {
+    /// `main` is the database file of the built-in `sqlite`.
+    pub fn new(persistence: schema::Persistence, main: PathBuf, grantor: Grantor) -> Self {
+        Self { persistence, main, grantor }
+    }
+
+    /// Whether the component is, or takes the place of, the built-in one whose database need not be named.
+    fn has_main(&self, plan: &Plan) -> bool {
+        match &plan.origin {
+            Origin::Builtin(name) => name == "sql",
+            Origin::Configured | Origin::File(_) | Origin::Upload => self.persistence.component == Component::Sqlite,
+        }
+    }
+}
+
+#[async_trait]
+impl Configuration for Configured {
+    fn source(&self) -> Source {
+        match &self.persistence.component {
+            Component::Sqlite => Source::Builtin("sql".to_owned()),
+            Component::Memory => Source::Builtin("memory".to_owned()),
+            Component::File(path) => Source::File(path.clone()),
+        }
+    }
+
+    async fn options(&self, plan: &Plan) -> Result<PersistenceOptions, String> {
+        let persistence = &self.persistence;
+        let mut grants = self.grantor.asked("persistence.grants", plan.grants.as_ref(), &persistence.grants)?;
+        if self.has_main(plan) {
+            grants.databases.entry(MAIN.to_owned()).or_insert_with(|| Database::Sqlite(self.main.clone()));
+        }
+        let config = plan.config.as_ref().unwrap_or(&persistence.config);
+        Ok(PersistenceOptions {
+            config: config.clone().into_iter().collect(),
+            grants: self.grantor.open(grants).await?,
+            limits: limits(&persistence.limits),
+            wait_timeout: persistence.limits.queue_timeout,
+            instances: instances(&persistence.limits),
+        })
+    }
+}
