@@ -87,24 +87,17 @@ async fn guard_ends_a_session_at_its_budget_and_says_so_in_the_conversation() {
 #[tokio::test]
 async fn hooks_that_claude_finds_in_its_settings_do_not_run_where_tools_are_decided_on() {
     let settings = r#"{"hooks":{"PreToolUse":[{"matcher":"","hooks":[{"type":"command","command":"touch ran.txt"}]}]}}"#;
-    let ran = async |setup: Setup| {
-        let Some(mut scene) = Scene::claude_with(|_| setup).await else { return None };
+    let ran = async |configure: fn(Setup) -> Setup| {
+        let mut scene = Scene::claude_with(configure).await?;
         scene.turn(format!("bash mkdir -p .claude && echo '{settings}' > .claude/settings.json")).await;
         scene.client().unload(&scene.session).await.expect(200);
         scene.turn("bash true").await;
         let blocks = scene.turn("bash ls").await;
         Some(text_of(blocks.all("tool_result").last().unwrap()).contains("ran.txt"))
     };
-    let setup = || {
-        let api = agent_host_tests::ModelApi::start(agent_host_tests::Scenarios).unwrap();
-        let setup = agent_host_tests::claude().map(|program| Setup::new().with_claude(&program, &api));
-        // It has to outlive the host.
-        std::mem::forget(api);
-        setup
-    };
-    let (Some(free), Some(guarded)) = (setup(), setup()) else { return };
-    assert_eq!(ran(free).await, Some(true), "a profile may have hooks of the agent's own");
-    assert_eq!(ran(with_hooks(guarded, [guard("")])).await, Some(false));
+    let Some(alone) = ran(|setup| setup).await else { return };
+    assert!(alone, "a profile may have hooks of the agent's own");
+    assert_eq!(ran(|setup| with_hooks(setup, [guard("")])).await, Some(false));
 }
 
 #[tokio::test]

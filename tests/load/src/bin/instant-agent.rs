@@ -1,9 +1,22 @@
 //! An agent that takes no time: it speaks as `claude` does, and prints as fast as it is read. What is measured with it is the host.
 //!
-//! The message says what to do: `deltas N` streams N deltas of 16 bytes; `transcript BYTES` adds that much to the transcript; `work N BYTES` streams N deltas and adds
-//! one line with that much text to the transcript; anything else is answered by one delta.
+//! The message says what to do:
+//!
+//! | message | what it does |
+//! | --- | --- |
+//! | `deltas N` | streams N deltas of 16 bytes |
+//! | `transcript BYTES` | adds that much to the transcript |
+//! | `work N BYTES` | streams N deltas and adds one line with that much text to the transcript |
+//! | `work N BYTES SIZE` | does this, and makes a file in the workspace that large |
+//! | `fill BYTES FILES SIZE` | adds that much to the transcript, and as many files of that size to the workspace |
+//!
+//! Anything else is answered by one delta.
 #![forbid(unsafe_code)]
 
+#[path = "../work.rs"]
+mod work;
+
+use std::fs;
 use std::io::{BufRead as _, BufWriter, Write, stdin, stdout};
 
 use serde_json::{Value, json};
@@ -52,10 +65,11 @@ fn print(output: &mut impl Write, line: &Value) -> std::io::Result<()> {
 }
 
 fn answer(output: &mut impl Write, turn: u64, message: &str) -> std::io::Result<()> {
-    let (word, number) = message.split_once(' ').unwrap_or((message, ""));
-    let (number, bytes) = number.split_once(' ').unwrap_or((number, ""));
-    let number: usize = number.trim().parse().unwrap_or(0);
-    let deltas = if matches!(word, "deltas" | "work") { number } else { 1 };
+    let mut words = message.split_whitespace();
+    let word = words.next().unwrap_or_default();
+    let mut numbers = words.map(|number| number.parse().unwrap_or(0));
+    let mut number = move || numbers.next().unwrap_or(0);
+    let deltas = if matches!(word, "deltas" | "work") { number() } else { 1 };
     let id = format!("msg_{turn}_{}", std::process::id());
     let event = |event: Value| json!({"type": "stream_event", "session_id": SESSION, "parent_tool_use_id": null, "event": event});
     let usage = json!({"input_tokens": 1, "output_tokens": deltas});
@@ -64,13 +78,10 @@ fn answer(output: &mut impl Write, turn: u64, message: &str) -> std::io::Result<
     let start = json!({"id": id, "type": "message", "role": "assistant", "model": "instant", "content": [], "usage": usage});
     print(output, &event(json!({"type": "message_start", "message": start})))?;
     print(output, &event(json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})))?;
-    let mut text = String::new();
-    for delta in 0..deltas {
-        let piece = format!("{delta:015} ");
-        text.push_str(&piece);
+    for piece in (0..deltas).map(work::delta) {
         print(output, &event(json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}})))?;
     }
-    let message = json!({"id": id, "type": "message", "role": "assistant", "model": "instant", "content": [{"type": "text", "text": text}], "stop_reason": null});
+    let message = json!({"id": id, "type": "message", "role": "assistant", "model": "instant", "content": [{"type": "text", "text": work::answer(deltas)}], "stop_reason": null});
     print(output, &json!({"type": "assistant", "session_id": SESSION, "parent_tool_use_id": null, "message": message}))?;
     print(output, &event(json!({"type": "content_block_stop", "index": 0})))?;
     print(output, &event(json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage})))?;
@@ -81,11 +92,27 @@ fn answer(output: &mut impl Write, turn: u64, message: &str) -> std::io::Result<
     };
     match word {
         "transcript" => {
-            for line in 0..number.div_ceil(TRANSCRIPT_LINE) {
+            for line in 0..number().div_ceil(TRANSCRIPT_LINE) {
                 transcript(json!({"type": "user", "line": line, "text": "x".repeat(TRANSCRIPT_LINE)}))?;
             }
         }
-        "work" => transcript(json!({"type": "user", "turn": turn, "text": "x".repeat(bytes.parse().unwrap_or(0))}))?,
+        "work" => {
+            transcript(work::transcript_line(turn, number()))?;
+            if let size @ 1.. = number() {
+                fs::write(work::FILE, work::text(turn, size))?;
+            }
+        }
+        "fill" => {
+            // No session's bytes are another's: what is mixed up shows.
+            let seed = u64::from(std::process::id());
+            for line in 0..number().div_ceil(TRANSCRIPT_LINE) {
+                transcript(json!({"type": "user", "line": line, "text": work::text(seed, TRANSCRIPT_LINE)}))?;
+            }
+            let (files, size) = (number(), number());
+            for file in 0..files {
+                fs::write(format!("{file}.txt"), work::text(seed + file as u64, size))?;
+            }
+        }
         _ => {}
     }
     let result = json!({
