@@ -7,6 +7,7 @@
 use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use std::{fs, io};
 
 use sha2::{Digest, Sha256};
@@ -17,6 +18,9 @@ const MAGIC: &[u8; 8] = b"AHCACHE2";
 
 /// Length of a SHA-256 digest in bytes.
 const DIGEST_BYTES: usize = 32;
+
+/// Entries that are kept: what a host has at work, what it can go back to, and as much again. The largest, of Python's components, have 40 MB.
+const MAX_ENTRIES: usize = 64;
 
 /// A directory of machine code.
 pub(crate) struct Cache {
@@ -60,7 +64,10 @@ impl Cache {
                 component.map_err(|error| format!("{error:#}"))
             });
         match loaded {
-            Ok(component) => Some(component),
+            Ok(component) => {
+                self.touch(&path);
+                Some(component)
+            }
             Err(reason) => {
                 tracing::warn!(path = %path.display(), reason, "machine code in the cache cannot be used; it is compiled anew");
                 if let Err(error) = fs::remove_file(&path) {
@@ -80,7 +87,35 @@ impl Cache {
         file.write_all(&code)?;
         // Not synced: after a crash of the machine the digest tells, and the component is compiled anew.
         file.persist(self.path(engine, wasm))?;
+        self.prune();
         Ok(())
+    }
+
+    /// Says that an entry is of use, so that others go first.
+    fn touch(&self, path: &Path) {
+        let touched = fs::File::options().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
+        if let Err(error) = touched {
+            tracing::debug!(path = %path.display(), %error, "failed to note that machine code was used");
+        }
+    }
+
+    /// Removes the entries that were not used for longest, beyond those that are kept. One that another host is about to read is made anew there.
+    fn prune(&self) {
+        let Ok(listed) = fs::read_dir(&self.directory) else { return };
+        let entry = |entry: fs::DirEntry| {
+            let path = entry.path();
+            let is_code = path.extension().is_some_and(|extension| extension == "cwasm");
+            is_code.then_some(())?;
+            Some((entry.metadata().ok()?.modified().ok()?, path))
+        };
+        let mut entries: Vec<(SystemTime, PathBuf)> = listed.flatten().filter_map(entry).collect();
+        entries.sort();
+        let surplus = entries.len().saturating_sub(MAX_ENTRIES);
+        for (_, path) in entries.into_iter().take(surplus) {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "failed to remove machine code that was not used for long");
+            }
+        }
     }
 
     fn path(&self, engine: &wasmtime::Engine, wasm: &Sha256Digest) -> PathBuf {
@@ -133,5 +168,29 @@ impl Hasher for DigestHasher {
     fn finish(&self) -> u64 {
         let digest: [u8; DIGEST_BYTES] = self.0.clone().finalize().into();
         digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(directory.path().to_owned()).unwrap();
+        let path = |number: usize| directory.path().join(format!("{number:02}.cwasm"));
+        for number in 0..MAX_ENTRIES + 2 {
+            let file = fs::File::create(path(number)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(number as u64)).unwrap();
+        }
+        fs::write(directory.path().join("other"), "x").unwrap();
+        cache.touch(&path(0));
+        cache.prune();
+        let gone: Vec<usize> = (0..MAX_ENTRIES + 2).filter(|number| !path(*number).exists()).collect();
+        assert_eq!(gone, [1, 2]);
+        assert!(directory.path().join("other").exists());
     }
 }

@@ -38,7 +38,7 @@ mod stream;
 
 use std::time::Duration;
 
-pub use agent_host_test_programs::{claude, example_hook, older_claude, rebuilt_adapter, require};
+pub use agent_host_test_programs::{claude, example_hook, guest, older_claude, rebuilt_adapter, require};
 pub use client::{Answer, Client};
 pub use fake_model_api::{ModelApi, Scenarios};
 pub use fold::{Blocks, Fold};

@@ -8,12 +8,16 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
+mod busy;
+mod hooks;
+mod migration;
 mod report;
 mod sessions;
 mod socket;
 mod start;
 mod streams;
 mod swaps;
+mod work;
 
 use std::path::PathBuf;
 
@@ -40,7 +44,9 @@ enum Part {
     Start,
     Sessions,
     Streams,
+    Hooks,
     Swaps,
+    Migration,
     Adapter,
 }
 
@@ -57,6 +63,14 @@ struct Scale {
     /// Sessions that work while adapters are exchanged.
     busy: usize,
     swaps: usize,
+    /// How often what is compared takes turns.
+    rounds: usize,
+    /// Sessions that are migrated; the bytes of each one's transcript, and its files of 64 KiB.
+    stored: usize,
+    transcript: usize,
+    files: usize,
+    /// Sessions that work while that is done.
+    working: usize,
 }
 
 impl Scale {
@@ -70,9 +84,28 @@ impl Scale {
         calls: 3000,
         busy: 200,
         swaps: 20,
+        rounds: 3,
+        stored: 1000,
+        transcript: 640 * 1024,
+        files: 6,
+        working: 60,
     };
-    const QUICK: Self =
-        Self { starts: 1, sessions: 20, messages: 3, deltas: 1000, deliveries: 100, turns: 2, calls: 20, busy: 5, swaps: 2 };
+    const QUICK: Self = Self {
+        starts: 1,
+        sessions: 20,
+        messages: 3,
+        deltas: 1000,
+        deliveries: 100,
+        turns: 2,
+        calls: 20,
+        busy: 5,
+        swaps: 2,
+        rounds: 1,
+        stored: 20,
+        transcript: 128 * 1024,
+        files: 2,
+        working: 5,
+    };
 }
 
 #[tokio::main]
@@ -90,8 +123,14 @@ async fn main() -> anyhow::Result<()> {
     if is_wanted(Part::Streams) {
         streams::measure(scale, &mut report).await?;
     }
+    if is_wanted(Part::Hooks) {
+        hooks::measure(scale, &mut report).await?;
+    }
     if is_wanted(Part::Swaps) {
         swaps::measure(scale, &mut report).await?;
+    }
+    if is_wanted(Part::Migration) {
+        migration::measure(scale, &mut report).await?;
     }
     if is_wanted(Part::Adapter) {
         adapter::measure(scale, &mut report).await?;

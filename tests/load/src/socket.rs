@@ -16,6 +16,8 @@ pub(crate) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// The number of the session's last event.
     last: u64,
+    /// Events that came.
+    pub(crate) events: usize,
     /// Events whose number is not the next one: something before them was lost, or they came twice.
     pub(crate) gaps: usize,
 }
@@ -24,7 +26,7 @@ impl Socket {
     /// Connects, joins, and reads until the snapshot is there.
     pub(crate) async fn join(address: &str, session: &str) -> anyhow::Result<Self> {
         let (socket, _) = connect_async(format!("ws://{address}/ws")).await.context("failed to connect")?;
-        let mut socket = Self { stream: socket, last: 0, gaps: 0 };
+        let mut socket = Self { stream: socket, last: 0, events: 0, gaps: 0 };
         let join = serde_json::json!({"type": "session:join", "id": "1", "sessionId": session});
         socket.stream.send(Message::text(join.to_string())).await?;
         socket.until(|frame| frame.contains("\"session:snapshot\"")).await?;
@@ -59,6 +61,7 @@ impl Socket {
                 Message::Text(text) => {
                     if let Some(number) = number_of(&text) {
                         self.gaps += usize::from(self.last != 0 && number != self.last + 1);
+                        self.events += 1;
                         self.last = number;
                     }
                     return Ok(text);

@@ -24,7 +24,8 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
     turns(&host, scale, report).await
 }
 
-async fn session(host: &Host, id: &str) -> anyhow::Result<Socket> {
+/// A new session with a client, in whose sandbox an agent runs: it has had one turn of one delta.
+pub(crate) async fn session(host: &Host, id: &str) -> anyhow::Result<Socket> {
     let request = json!({"sessionId": id, "agentProfileRef": "default", "architecture": "claude-agent-sdk"});
     host.client().create(&request).await.expect(201);
     let mut socket = Socket::join(host.address(), id).await?;
@@ -32,7 +33,8 @@ async fn session(host: &Host, id: &str) -> anyhow::Result<Socket> {
     Ok(socket)
 }
 
-async fn turn(host: &Host, id: &str, content: &str, socket: &mut Socket) -> anyhow::Result<(Duration, usize)> {
+/// How long a turn takes, from the message to its end at the client, and how many deltas come.
+pub(crate) async fn turn(host: &Host, id: &str, content: &str, socket: &mut Socket) -> anyhow::Result<(Duration, usize)> {
     let message = uuid::Uuid::new_v4().to_string();
     let begin = Instant::now();
     host.client().message_with_id(id, &message, content).await.expect(202);

@@ -64,6 +64,24 @@ pub fn example_hook(name: &str) -> PathBuf {
     hook.build(name, &beside_the_test("example-hooks"))
 }
 
+/// The hook of the load program, `tests/load/hook`. It is built below the program's target directory.
+///
+/// # Panics
+/// If cargo cannot build it.
+pub fn counting_hook() -> PathBuf {
+    let hook = Component { workspace: "tests/load/hook", package: "hook-counter", environment: &[] };
+    hook.build("counter", &beside_the_test("load-hook"))
+}
+
+/// A component that does what none may do: one of `host/wasm/tests/guests`. It is built below the test's target directory.
+///
+/// # Panics
+/// If there is no such component, or cargo cannot build it.
+pub fn guest(name: &str) -> PathBuf {
+    let guest = Component { workspace: "host/wasm/tests/guests", package: name, environment: &[] };
+    guest.build(name, &beside_the_test("guests"))
+}
+
 /// A directory of this name where cargo puts what it builds with the test's profile.
 #[expect(clippy::expect_used, reason = "this is how a test fails")]
 fn beside_the_test(name: &str) -> PathBuf {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256.
@@ -14,6 +14,11 @@ pub(super) type Digest = [u8; 32];
 /// The SHA-256 of bytes that are at hand.
 pub(super) fn digest(bytes: &[u8]) -> Digest {
     Sha256::digest(bytes).into()
+}
+
+/// A number of bytes, which is never negative.
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.unsigned_abs())
 }
 
 /// A database that nobody writes to.
@@ -42,7 +47,7 @@ impl Stored {
     /// The lengths of a session's streams, by name.
     pub(super) fn streams(&self, session: &str) -> anyhow::Result<BTreeMap<String, u64>> {
         let mut statement = self.0.prepare_cached("SELECT name, length FROM streams WHERE session = ?1")?;
-        Ok(statement.query_map([session], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
+        Ok(statement.query_map([session], |row| Ok((row.get(0)?, number(row, 1)?)))?.collect::<Result<_, _>>()?)
     }
 
     /// The SHA-256 of a part of a stream, all bytes of which must be there.
@@ -50,11 +55,11 @@ impl Stored {
         let sql = "SELECT c.start, c.data FROM streams t JOIN stream_chunks c ON c.stream = t.id
                    WHERE t.session = ?1 AND t.name = ?2 AND c.start < ?3 ORDER BY c.start";
         let mut statement = self.0.prepare_cached(sql)?;
-        let mut rows = statement.query(params![session, name, part.end])?;
+        let mut rows = statement.query(params![session, name, i64::try_from(part.end)?])?;
         let mut digest = Sha256::new();
         let mut end = 0_u64;
         while let Some(row) = rows.next()? {
-            let (start, data): (u64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let (start, data): (_, Vec<u8>) = (number(row, 0)?, row.get(1)?);
             ensure!(start == end, "the stream {name} of {session} has a hole at {end}");
             end = start + data.len() as u64;
             let from = usize::try_from(part.start.saturating_sub(start))?.min(data.len());
@@ -67,9 +72,10 @@ impl Stored {
 
     /// The rows of a session's files, by path.
     pub(super) fn files(&self, session: &str) -> anyhow::Result<BTreeMap<String, File>> {
-        let sql = "SELECT path, size, lower(sha256), json_array(size, sha256, created_at, modified_at, extra) FROM files WHERE session = ?1";
+        let sql =
+            "SELECT path, size, lower(sha256), json_array(size, sha256, created_at, modified_at, extra) FROM files WHERE session = ?1";
         let mut statement = self.0.prepare_cached(sql)?;
-        let file = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, File { size: row.get(1)?, sha256: row.get(2)?, row: row.get(3)? }));
+        let file = |row: &Row<'_>| Ok((row.get(0)?, File { size: number(row, 1)?, sha256: row.get(2)?, row: row.get(3)? }));
         Ok(statement.query_map([session], file)?.collect::<Result<_, _>>()?)
     }
 
