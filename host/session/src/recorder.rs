@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 
 use crate::id::{Epoch, SessionId};
+use crate::metrics::Metrics;
 use crate::path::RelativePath;
 use crate::ports::store::{Error, Store};
 use crate::record::{FileInfo, RecordChanges, StreamName};
@@ -59,7 +60,7 @@ pub enum Write {
 }
 
 impl Write {
-    fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Append { data, .. } => data.len(),
             Self::SaveFile { content, .. } => content.len(),
@@ -105,13 +106,14 @@ pub struct Recorder<T> {
     waiting_bytes: usize,
     in_flight: Option<InFlight<T>>,
     retry: Option<ExponentialBackoff>,
+    metrics: Arc<Metrics>,
     /// Whether a write with this epoch has succeeded.
     pub epoch_taken: bool,
 }
 
 impl<T> Recorder<T> {
     /// A writer under `epoch` that continues streams of the given lengths.
-    pub fn new(store: Arc<dyn Store>, session: SessionId, epoch: Epoch, lengths: HashMap<StreamName, u64>) -> Self {
+    pub fn new(store: Arc<dyn Store>, session: SessionId, epoch: Epoch, lengths: HashMap<StreamName, u64>, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
             session,
@@ -121,6 +123,7 @@ impl<T> Recorder<T> {
             waiting_bytes: 0,
             in_flight: None,
             retry: None,
+            metrics,
             epoch_taken: false,
         }
     }
@@ -166,6 +169,7 @@ impl<T> Recorder<T> {
             match result {
                 Ok(length) => {
                     self.retry = None;
+                    self.metrics.stored(&current.write);
                     self.epoch_taken |= !matches!(current.write, Write::Barrier);
                     if let (Some(length), Write::Append { stream, .. } | Write::Reset { stream }) = (length, &current.write) {
                         self.lengths.insert(stream.clone(), length);

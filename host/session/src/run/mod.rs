@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::event::TurnOutcome;
 use crate::id::{Epoch, ProfileId, SessionId};
 use crate::message::Message;
+use crate::metrics::Metrics;
 use crate::path::RelativePath;
 use crate::ports::agent::{Architecture, Output};
 use crate::ports::environment::Environment;
@@ -77,6 +78,7 @@ pub(crate) struct Plan {
     /// Whether the session has never run: only then the profile's default files are laid down.
     pub(crate) is_first: bool,
     pub(crate) limits: Limits,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// What the session tells a run.
@@ -193,12 +195,14 @@ impl Run {
 
 async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc::Sender<RunEvent>) {
     let limits = plan.limits;
+    let mut watch = plan.metrics.sandbox(plan.provider.name());
     let started = tokio::select! {
         started = tokio::time::timeout(limits.start_timeout, start::start(plan, &events)) => started,
         () = stopped(&mut commands, &events) => Ok(Err(End::Stopped)),
     };
     let end = match started {
         Ok(Ok(started)) => {
+            watch.started();
             let sandbox = Arc::clone(&started.sandbox);
             let end = pump::pump(started, limits, &mut commands, &events).await;
             if let Err(error) = sandbox.terminate().await {
@@ -212,6 +216,10 @@ async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc:
             message: format!("failed to start the sandbox within {} s", limits.start_timeout.as_secs()),
         },
     };
+    watch.ends(match &end {
+        End::Stopped => "stopped",
+        End::Failed { code, .. } => code,
+    });
     // Whoever still waits for a flush gets it: all that there was has been told.
     commands.close();
     while let Some(command) = commands.recv().await {

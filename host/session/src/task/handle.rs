@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
 use crate::id::{MessageId, Sequence};
-use crate::log::Reveal;
+use crate::log::{Observer, Reveal};
 use crate::manager::{Error, Listed, SessionState, Subscribed};
 use crate::message::Message;
 use crate::metadata::OfHooks;
@@ -79,6 +79,7 @@ pub(crate) enum Command {
 pub(crate) struct Handle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) listed: watch::Receiver<Arc<Listed>>,
+    pub(super) observer: Observer,
     /// Cancelled when the task has ended and its session can be loaded anew.
     pub(super) ended: CancellationToken,
 }
@@ -98,6 +99,11 @@ impl Handle {
     /// The session as a list shows it.
     pub(crate) fn listed(&self) -> Arc<Listed> {
         Arc::clone(&self.listed.borrow())
+    }
+
+    /// How many events each of its subscribers has still to read.
+    pub(crate) fn behind(&self) -> Vec<u64> {
+        self.observer.behind()
     }
 
     /// Waits until the session has left memory.

@@ -30,6 +30,7 @@ use crate::log::{EventLog, Reveal, Subscription};
 use crate::manager::{Error, ListChange, Listed, Settings, Subscribed};
 use crate::message::Message;
 use crate::metadata::OfHooks;
+use crate::metrics::Metrics;
 use crate::ports::agent::Architecture;
 use crate::ports::environment::Environment;
 use crate::ports::hooks::Hooks;
@@ -60,6 +61,7 @@ pub(crate) struct Context {
     pub(crate) environment: Arc<dyn Environment>,
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) settings: Settings,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) changes: broadcast::Sender<ListChange>,
     /// Cancelled when the host is about to end.
     pub(crate) shutdown: CancellationToken,
@@ -128,7 +130,7 @@ pub(crate) fn spawn(
     let ended = CancellationToken::new();
     let mut task = Task {
         log: EventLog::new(session.clone(), epoch, context.settings.log, Arc::clone(&context.hooks)),
-        recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths),
+        recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths, Arc::clone(&context.metrics)),
         grown: HashSet::new(),
         transcripts: BTreeMap::new(),
         transcript_streams: transcripts,
@@ -150,7 +152,8 @@ pub(crate) fn spawn(
         context,
     };
     task.state.runtime = runtime;
-    let handle = Handle { commands: command_sender, listed: listed_receiver, ended: ended.clone() };
+    let observer = task.log.observer();
+    let handle = Handle { commands: command_sender, listed: listed_receiver, observer, ended: ended.clone() };
     let future = async move {
         // Also when the task is aborted or panics: a session that cannot be loaded any more would be lost until a restart.
         let _guard = ended.drop_guard();
@@ -326,7 +329,7 @@ impl Task {
         if !record.is_empty() {
             self.recorder.push(Write::Append { stream: StreamName::Events, data: record.into() }, None);
         }
-        self.log.publish(public);
+        self.show(public);
     }
 
     /// Applies events that are in the record already, and gives them to subscribers.
@@ -338,7 +341,16 @@ impl Task {
                 public.push(event);
             }
         }
-        self.log.publish(public);
+        self.show(public);
+    }
+
+    /// Gives events to subscribers.
+    fn show(&mut self, events: Vec<Event>) {
+        self.context.metrics.published(&events);
+        if let Some(turn) = &mut self.turn {
+            turn.watch.published(&events);
+        }
+        self.log.publish(events);
     }
 
     /// Tells what the session does now, if that is something else than before.

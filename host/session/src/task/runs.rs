@@ -51,6 +51,7 @@ impl Task {
             files: self.state.files().values().cloned().collect(),
             transcripts: self.transcript_streams.clone(),
             limits: self.context.settings.run,
+            metrics: Arc::clone(&self.context.metrics),
         }));
     }
 

@@ -9,6 +9,7 @@ use crate::id::{BlockId, ConversationId, MessageId};
 use crate::manager::Error;
 use crate::message::{self, Message};
 use crate::metadata::Metadata;
+use crate::metrics::TurnWatch;
 use crate::ports::store;
 use crate::record::{RecordChanges, StreamName};
 use crate::recorder::Write;
@@ -21,6 +22,8 @@ pub(super) struct Turn {
     pub(super) is_delivered: bool,
     /// Whether it is over and only its end is not stored yet.
     pub(super) is_ending: bool,
+    /// Counts it when it is dropped.
+    pub(super) watch: TurnWatch,
 }
 
 impl Task {
@@ -135,6 +138,9 @@ impl Task {
     fn begin_turn(&mut self) {
         let Some(message) = self.state.queue().front().cloned() else { return };
         self.touch();
+        // One that only another host knows could be called anything.
+        let architecture = self.architecture().map_or("unknown", |architecture| architecture.name());
+        let watch = self.context.metrics.turn(architecture);
         let block = Block::UserMessage(UserMessage {
             id: message.id.clone().into(),
             timestamp: self.context.environment.now(),
@@ -142,7 +148,7 @@ impl Task {
         });
         let started = Event::TurnStarted { message_id: message.id.clone() };
         self.publish([started].into_iter().chain(Event::whole_block(ConversationId::main(), block)));
-        self.turn = Some(Turn { message, is_delivered: false, is_ending: false });
+        self.turn = Some(Turn { message, is_delivered: false, is_ending: false, watch });
     }
 
     /// Ends the running turn as soon as the agent can; whether there was one.
@@ -161,6 +167,7 @@ impl Task {
     pub(super) fn end_turn(&mut self, outcome: TurnOutcome) {
         let Some(turn) = self.turn.as_mut().filter(|turn| !turn.is_ending) else { return };
         turn.is_ending = true;
+        turn.watch.ends(&outcome);
         let message_id = turn.message.id.clone();
         let is_delivered = turn.is_delivered;
         self.touch();
