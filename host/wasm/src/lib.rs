@@ -16,6 +16,7 @@
 //! | `world`, `instance`, `pool`, [`call`] | what a component is to the host; how a call is made and bounded, and what is left of an instance after one that failed |
 //! | [`persistence`] | the `Store` port over an adapter |
 //! | [`hooks`] | the `Hooks` port over event hooks |
+//! | [`metrics`] | what is counted of components |
 //! | [`swap`], [`copy`], [`stats`] | which adapter serves, how another takes its place, and how everything is copied to another store |
 #![deny(unsafe_code)]
 
@@ -33,6 +34,7 @@ mod http;
 pub mod inspect;
 mod instance;
 pub mod limits;
+pub mod metrics;
 pub mod net;
 mod output;
 pub mod persistence;

@@ -34,6 +34,7 @@ use self::switch::{RolledBack, Switch};
 pub use self::watch::{Watch, WatchError};
 use crate::component::{LoadError, Source};
 use crate::engine::Engine;
+use crate::metrics::{Inventory, Role, Standing};
 use crate::persistence::{Concurrency, Persistence, PersistenceOptions, StartError};
 use crate::stats::Counts;
 
@@ -182,6 +183,11 @@ impl Components {
         Ok(components)
     }
 
+    /// What the components run on.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// The store over whichever adapter serves.
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.switch) as Arc<dyn Store>
@@ -234,7 +240,16 @@ impl Components {
             tracing::error!(%error, "failed to remember that the adapter was rolled back; a restart would begin with the one that does not work");
         }
         drop(state);
+        self.engine.metrics().rolled_back(Role::Persistence);
         self.note("rolled-back", &failed.record, Some(format!("the first calls of {operation} failed")));
+    }
+}
+
+impl Inventory for Components {
+    fn standings(&self) -> Vec<Standing> {
+        let serving = &self.switch.current().persistence;
+        let (instances, max_instances) = (serving.instances(), serving.max_instances());
+        vec![Standing { role: Role::Persistence, instances, max_instances, backlog: None }]
     }
 }
 

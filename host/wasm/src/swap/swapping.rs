@@ -18,6 +18,7 @@ use super::{CandidateStatus, Components, lock, smoke};
 use crate::cache::Sha256Digest;
 use crate::component::Source;
 use crate::copy::{Copier, Totals, Writes};
+use crate::metrics::Role;
 use crate::persistence::{Persistence, StartError};
 
 /// Rounds in which a migration comes closer before it holds the writes, however much is written meanwhile.
@@ -76,9 +77,10 @@ pub enum Phase {
     Remember,
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Phase {
+    /// Its name, as in JSON and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Read => "read",
             Self::Compile => "compile",
             Self::Open => "open",
@@ -87,7 +89,13 @@ impl fmt::Display for Phase {
             Self::SameStore => "same-store",
             Self::Copy => "copy",
             Self::Remember => "remember",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 
@@ -184,8 +192,10 @@ impl Components {
         let result = self.try_exchange(candidate, plan, migrate, back_to).await;
         *lock(&self.candidate) = None;
         self.switch.stop_watching();
+        let metrics = self.engine.metrics();
         match &result {
             Ok(report) => {
+                metrics.swapped(Role::Persistence, Duration::from_millis(report.total_ms));
                 tracing::info!(
                     serving = %report.record,
                     previous = report.previous_generation,
@@ -196,6 +206,9 @@ impl Components {
                 self.note("swapped", &report.record, None);
             }
             Err(error) => {
+                if let SwapError::Refused { phase, .. } = error {
+                    metrics.refused(Role::Persistence, phase.as_str());
+                }
                 tracing::warn!(%origin, %error, "the persistence adapter stays");
                 // What was refused is not needed any more. A few names are read.
                 let state = lock(&self.state).clone();
@@ -370,6 +383,7 @@ impl Components {
         }
         let began = Instant::now();
         previous.persistence.shutdown(self.settings.drain_timeout).await;
+        self.engine.metrics().drained(Role::Persistence, began.elapsed());
         tracing::info!(retired = %previous.record, drained = ?began.elapsed(), "a persistence adapter has ended");
     }
 
