@@ -56,6 +56,10 @@ async fn check_access(State(shared): State<Arc<Shared>>, mut request: Request, n
             Err(problem) => problem.into_response(),
         };
     }
+    // Whoever operates the host watches it, too.
+    if path == "/metrics" && shared.access.check_admin(request.uri(), request.headers()).is_ok() {
+        return next.run(request).await;
+    }
     let is_socket = path == "/ws";
     match shared.access.check(request.uri(), request.headers(), is_socket) {
         // A browser cannot send a key with the request that opens a WebSocket: it does so in the first frame.
@@ -98,7 +102,7 @@ async fn observe(request: Request, next: Next) -> Response {
     span.in_scope(|| match (status, route) {
         (500.., _) => tracing::warn!(%method, route, status, latency_ms, "request failed"),
         // Asked every few seconds by whatever watches the host.
-        (_, "/health") => tracing::debug!(%method, route, status, latency_ms, "request"),
+        (_, "/health" | "/metrics") => tracing::debug!(%method, route, status, latency_ms, "request"),
         _ => tracing::info!(%method, route, status, latency_ms, "request"),
     });
     response.headers_mut().insert(REQUEST_ID, id);

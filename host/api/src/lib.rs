@@ -9,6 +9,7 @@
 //! | `problem` | errors as clients see them |
 //! | `rest`, `body` | the calls, and how their bodies are read |
 //! | [`admin`] | the calls of operators |
+//! | `metrics` | what is counted, for Prometheus |
 //! | `session`, `wire` | sessions and events as JSON |
 //! | `socket` | WebSockets |
 //!
@@ -19,6 +20,7 @@ mod access;
 pub mod admin;
 mod body;
 mod layers;
+mod metrics;
 pub mod options;
 mod problem;
 mod rest;

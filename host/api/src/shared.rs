@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent_host_session::manager::{self, Manager};
+use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,6 +12,7 @@ use tracing::Instrument;
 
 use crate::access::Access;
 use crate::admin::Admin;
+use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::problem::{Code, Problem};
 use crate::socket::Snapshots;
@@ -31,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) access: Access,
     pub(crate) snapshots: Snapshots,
+    pub(crate) metrics: Metrics,
     /// Cancelled when the host stops taking requests.
     pub(crate) shutdown: CancellationToken,
     /// Connections, WebSockets included.
@@ -44,11 +47,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(manager: Arc<Manager>, admin: Arc<dyn Admin>, options: Options, shutdown: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(
+        manager: Arc<Manager>,
+        admin: Arc<dyn Admin>,
+        registry: Registry,
+        options: Options,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
             manager,
             admin,
             access: Access::new(&options),
+            metrics: Metrics::new(registry),
             snapshots: Snapshots::new(options.snapshot_memory_bytes),
             shutdown,
             connections: TaskTracker::new(),

@@ -9,6 +9,7 @@ pub mod copy;
 pub mod data_dir;
 pub mod import;
 pub mod logging;
+pub mod metrics;
 pub mod operate;
 pub mod watch;
 

@@ -11,6 +11,7 @@
 //! | `database.rs` | the adapter's database, seen from outside |
 //! | `client.rs` | the REST API |
 //! | `operator.rs` | the admin calls |
+//! | `metrics.rs` | what the host tells Prometheus |
 //! | `stream.rs` | the WebSocket |
 //! | `frame.rs` | what comes over it |
 //! | `fold.rs` | blocks, folded from events as a client does it |
@@ -27,6 +28,7 @@ mod database;
 mod fold;
 mod frame;
 mod host;
+mod metrics;
 mod operator;
 mod process;
 mod scene;
@@ -42,6 +44,7 @@ pub use fake_model_api::{ModelApi, Scenarios};
 pub use fold::{Blocks, Fold};
 pub use frame::{Frame, blocks_completed, text_of};
 pub use host::Host;
+pub use metrics::Metrics;
 pub use operator::Operator;
 pub use scene::{Scene, session_with};
 pub use setup::Setup;
