@@ -1,4 +1,4 @@
-//! What happens to each request before and after its handler: a request id and a log line, access, panics.
+//! What happens to each request before and after its handler: a request id and a log line, access, traces, panics.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::access::Sender;
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
-use crate::{admin, rest, socket};
+use crate::{admin, rest, socket, trace};
 
 /// Names a request in the log, on both sides.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,6 +37,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "the path does not take this method; the Allow header says which it takes")
         })
+        .layer(middleware::from_fn(trace::follow))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), check_access))
         .layer(cors(shared))
         .layer(CatchPanicLayer::custom(panicked))

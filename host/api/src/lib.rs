@@ -9,7 +9,7 @@
 //! | `problem` | errors as clients see them |
 //! | `rest`, `body` | the calls, and how their bodies are read |
 //! | [`admin`] | the calls of operators |
-//! | `metrics` | what is counted, for Prometheus |
+//! | `metrics`, `trace` | what is counted, for Prometheus; requests in traces |
 //! | `session`, `wire` | sessions and events as JSON |
 //! | `socket` | WebSockets |
 //!
@@ -28,6 +28,7 @@ mod server;
 mod session;
 mod shared;
 mod socket;
+mod trace;
 mod wire;
 
 pub use crate::admin::{Admin, AdminError};

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent_host_session::manager::{self, Manager};
+use agent_host_session::trace::Cause;
 use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -83,7 +84,7 @@ impl Shared {
         &self,
         work: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<T, Problem> {
-        match self.writes.spawn(work.in_current_span()).await {
+        match self.writes.spawn(Cause::current().carry(work.in_current_span())).await {
             Ok(result) => result.map_err(Into::into),
             Err(error) => Err(Problem::internal("carry out the request", &error)),
         }

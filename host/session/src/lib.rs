@@ -16,6 +16,7 @@
 //! | [`task`] | the task that owns a loaded session, and the handle that others hold |
 //! | [`manager`] | all sessions: creating, finding, loading, listing, shutting down |
 //! | [`metrics`] | what is counted of all that |
+//! | [`trace`] | following one message through all that |
 #![forbid(unsafe_code)]
 
 pub mod block;
@@ -37,3 +38,4 @@ pub mod run;
 pub mod state;
 pub mod task;
 pub mod time;
+pub mod trace;

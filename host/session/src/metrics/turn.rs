@@ -34,11 +34,7 @@ impl TurnWatch {
 
     /// The turn is over as soon as that is stored.
     pub(crate) fn ends(&mut self, outcome: &TurnOutcome) {
-        self.outcome = match outcome {
-            TurnOutcome::Completed => "completed",
-            TurnOutcome::Interrupted => "interrupted",
-            TurnOutcome::Failed => "failed",
-        };
+        self.outcome = outcome.as_str();
     }
 }
 

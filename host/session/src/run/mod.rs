@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use opentelemetry::trace::SpanBuilder;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::task::AbortOnDropHandle;
@@ -30,6 +31,7 @@ use crate::ports::sandbox::Provider;
 use crate::ports::store::Store;
 use crate::record::{FileInfo, Options, StreamName};
 use crate::task::Reply;
+use crate::trace::Cause;
 
 /// Bounds of a run.
 #[derive(Clone, Copy, Debug)]
@@ -79,13 +81,19 @@ pub(crate) struct Plan {
     pub(crate) is_first: bool,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
+    /// The turn that it is started for.
+    pub(crate) cause: Cause,
 }
 
 /// What the session tells a run.
 #[derive(Debug)]
 pub(crate) enum RunCommand {
     /// A turn begins. Only after [`RunEvent::Ready`], one at a time.
-    Message(Message),
+    Message {
+        message: Message,
+        /// The turn.
+        cause: Cause,
+    },
     /// The running turn is to end.
     Interrupt,
     /// The session's options have changed.
@@ -195,11 +203,19 @@ impl Run {
 
 async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc::Sender<RunEvent>) {
     let limits = plan.limits;
-    let mut watch = plan.metrics.sandbox(plan.provider.name());
+    let provider = plan.provider.name();
+    let mut watch = plan.metrics.sandbox(provider);
+    let span = plan.cause.child(|| SpanBuilder::from_name("sandbox start"));
+    span.set("provider", provider);
+    let starting = span.cause().carry(start::start(plan, &events));
     let started = tokio::select! {
-        started = tokio::time::timeout(limits.start_timeout, start::start(plan, &events)) => started,
+        started = tokio::time::timeout(limits.start_timeout, starting) => started,
         () = stopped(&mut commands, &events) => Ok(Err(End::Stopped)),
     };
+    if let Ok(Err(End::Failed { code, .. })) = &started {
+        span.failed(*code);
+    }
+    drop(span);
     let end = match started {
         Ok(Ok(started)) => {
             watch.started();
@@ -238,7 +254,7 @@ async fn stopped(commands: &mut mpsc::Receiver<RunCommand>, events: &mpsc::Sende
             // There are no files yet.
             RunCommand::Flush(reply) => send(events, RunEvent::Flushed(reply)).await,
             // Messages and interrupts come when the agent is ready, and options again then.
-            RunCommand::Options(_) | RunCommand::Message(_) | RunCommand::Interrupt => {}
+            RunCommand::Options(_) | RunCommand::Message { .. } | RunCommand::Interrupt => {}
         }
     }
 }

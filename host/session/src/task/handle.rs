@@ -13,6 +13,7 @@ use crate::message::Message;
 use crate::metadata::OfHooks;
 use crate::record::Options;
 use crate::state::View;
+use crate::trace::Cause;
 
 /// Where the answer to a command goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -74,10 +75,16 @@ pub(crate) enum Command {
     },
 }
 
+/// A command, and what caused it.
+pub(super) struct Asked {
+    pub(super) command: Command,
+    pub(super) cause: Cause,
+}
+
 /// Speaks to a session's task. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) commands: mpsc::Sender<Asked>,
     pub(super) listed: watch::Receiver<Arc<Listed>>,
     pub(super) observer: Observer,
     /// Cancelled when the task has ended and its session can be loaded anew.
@@ -92,7 +99,8 @@ impl Handle {
     /// Asks the session and waits for its answer.
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<Result<T, Error>, Unloading> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| Unloading)?;
+        let asked = Asked { command: command(reply), cause: Cause::current() };
+        self.commands.send(asked).await.map_err(|_| Unloading)?;
         answer.await.map_err(|_| Unloading)
     }
 

@@ -40,7 +40,9 @@ use crate::record::{FileInfo, Options, StreamName};
 use crate::recorder::{Progress, Recorder, Write};
 use crate::run::{Run, RunEvent};
 use crate::state::{State, View};
+use crate::trace::Cause;
 
+use handle::Asked;
 pub(crate) use handle::{Command, Handle, Reply, Unloading};
 pub(crate) use load::{Loaded, load};
 
@@ -71,7 +73,7 @@ pub(crate) struct Context {
 enum Then {
     Repaired(Vec<Event>),
     Told { events: Vec<Event>, reply: Reply<()> },
-    Accepted { message: Message, reply: Reply<MessageId> },
+    Accepted { message: Message, cause: Cause, reply: Reply<MessageId> },
     Known { id: MessageId, reply: Reply<MessageId> },
     OptionsUpdated { options: Options, reply: Reply<Options> },
     TurnEnded(Vec<Event>),
@@ -93,6 +95,8 @@ struct Task {
     transcript_streams: Vec<StreamName>,
     /// Messages that are being written.
     accepting: HashMap<MessageId, Message>,
+    /// Of the messages that wait for their turn, as far as they are traced.
+    causes: HashMap<MessageId, Cause>,
     /// Options, with those that are being written.
     options: Options,
     /// What hooks keep in the metadata, with what is being written.
@@ -135,6 +139,7 @@ pub(crate) fn spawn(
         transcripts: BTreeMap::new(),
         transcript_streams: transcripts,
         accepting: HashMap::new(),
+        causes: HashMap::new(),
         options: state.record.options.clone(),
         hook_metadata: state.metadata().hooks.clone(),
         turn: None,
@@ -178,7 +183,7 @@ impl Task {
         &self.state.record.id
     }
 
-    async fn run(&mut self, mut commands: mpsc::Receiver<Command>) {
+    async fn run(&mut self, mut commands: mpsc::Receiver<Asked>) {
         let context = Arc::clone(&self.context);
         let mut sync = tokio::time::interval(context.settings.sync_interval);
         sync.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -197,7 +202,7 @@ impl Task {
             let reads_agent = (self.recorder.waiting_bytes() < BACKLOG_BYTES && !log_is_behind) || self.is_deleting();
             tokio::select! {
                 command = commands.recv(), if !commands.is_closed() || !commands.is_empty() => match command {
-                    Some(command) if self.closing.is_none() => self.command(command),
+                    Some(asked) if self.closing.is_none() => self.asked(asked),
                     // Dropped with its reply, which tells the asker to load the session anew.
                     Some(_) | None => {}
                 },
@@ -210,6 +215,17 @@ impl Task {
                 () = context.shutdown.cancelled(), if !self.has_deadline() => self.shut_down(),
             }
             self.go_on_closing();
+        }
+    }
+
+    fn asked(&mut self, Asked { command, cause }: Asked) {
+        if cause.is_traced() {
+            // What is written to answer it is part of the request, also in the middle of a turn.
+            let before = self.recorder.caused_by(cause);
+            self.command(command);
+            self.recorder.caused_by(before);
+        } else {
+            self.command(command);
         }
     }
 
@@ -288,7 +304,7 @@ impl Task {
                 }
                 drop(reply.send(result.map_err(Error::from)));
             }
-            Then::Accepted { message, reply } => self.accepted(message, reply, result),
+            Then::Accepted { message, cause, reply } => self.accepted(message, cause, reply, result),
             Then::Known { id, reply } => drop(reply.send(result.map(|()| id).map_err(Error::from))),
             Then::OptionsUpdated { options, reply } => {
                 if result.is_ok() {
@@ -349,6 +365,7 @@ impl Task {
         self.context.metrics.published(&events);
         if let Some(turn) = &mut self.turn {
             turn.watch.published(&events);
+            turn.span.published(&events);
         }
         self.log.publish(events);
     }
