@@ -1,6 +1,6 @@
 //! What the host tells Prometheus: the metrics that a turn, an exchange of the adapter and a slow client move.
 
-use agent_host_tests::{Host, Metrics, Scene, Setup};
+use agent_host_tests::{Metrics, Scene, Setup};
 use serde_json::json;
 
 const KEY: &str = "a-key-of-the-test";
@@ -103,10 +103,5 @@ async fn the_metrics_are_for_those_who_have_a_key() {
     host.client().with_key(None).get("/metrics").await.expect_error(401, "AUTH_REQUIRED");
     host.client().with_key(Some("wrong")).get("/metrics").await.expect_error(401, "INVALID_API_KEY");
     assert!(host.metrics().await.types().contains_key("agent_host_build_info"));
-    let admin = admin_key(&host);
-    assert!(host.client().with_key(Some(&admin)).metrics().await.types().contains_key("agent_host_build_info"));
-}
-
-fn admin_key(host: &Host) -> String {
-    std::fs::read_to_string(host.data_directory().join("admin-key")).unwrap()
+    assert!(host.operator().metrics().await.types().contains_key("agent_host_build_info"));
 }

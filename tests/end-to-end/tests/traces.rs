@@ -1,6 +1,7 @@
 //! Traces: one follows a message from its request through the calls of components to the end of its turn.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 
 use agent_host_tests::{Collector, Scene, Setup, Span, eventually};
 use reqwest::Method;
@@ -120,4 +121,15 @@ async fn a_receiver_that_is_away_costs_a_warning_and_nothing_else() {
     eventually("the host says so", async || scene.host.log().contains("traces cannot be sent")).await;
     assert!(scene.host.stop().await.success());
     assert_eq!(scene.host.log().matches("traces cannot be sent").count(), 1, "{}", scene.host.log());
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_answers_does_not_keep_the_host_from_ending() {
+    // Connections to it are made by the operating system, and nobody takes them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let setup = Setup::new().set("telemetry.otlp_endpoint", format!("http://{}", silent.local_addr().unwrap()));
+    let mut scene = Scene::of(setup.start().await, "echo", None).await;
+    scene.turn("hello").await;
+    assert!(scene.host.stop().await.success());
+    assert!(scene.host.log().contains("the last traces could not be sent"), "{}", scene.host.log());
 }

@@ -2,7 +2,7 @@
 //!
 //! The numbers are those of one host, from its start. A counter is found by its labels where something begins or ends; what happens two hundred thousand times
 //! a second is counted by the batch, in counters that were found when the host started. What can be seen at any moment is not counted but looked at when somebody
-//! asks: that is the [`Census`].
+//! asks: that is the census.
 //!
 //! No label is a session, a path or anything else of which there can be any number.
 
