@@ -1,4 +1,4 @@
-//! What happens to each request before and after its handler: a request id and a log line, access, panics.
+//! What happens to each request before and after its handler: a request id and a log line, access, traces, panics.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::access::Sender;
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
-use crate::{admin, rest, socket};
+use crate::{admin, rest, socket, trace};
 
 /// Names a request in the log, on both sides.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,6 +37,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "the path does not take this method; the Allow header says which it takes")
         })
+        .layer(middleware::from_fn(trace::follow))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), check_access))
         .layer(cors(shared))
         .layer(CatchPanicLayer::custom(panicked))
@@ -55,6 +56,10 @@ async fn check_access(State(shared): State<Arc<Shared>>, mut request: Request, n
             Ok(()) => next.run(request).await,
             Err(problem) => problem.into_response(),
         };
+    }
+    // Whoever operates the host watches it, too.
+    if path == "/metrics" && shared.access.check_admin(request.uri(), request.headers()).is_ok() {
+        return next.run(request).await;
     }
     let is_socket = path == "/ws";
     match shared.access.check(request.uri(), request.headers(), is_socket) {
@@ -98,7 +103,7 @@ async fn observe(request: Request, next: Next) -> Response {
     span.in_scope(|| match (status, route) {
         (500.., _) => tracing::warn!(%method, route, status, latency_ms, "request failed"),
         // Asked every few seconds by whatever watches the host.
-        (_, "/health") => tracing::debug!(%method, route, status, latency_ms, "request"),
+        (_, "/health" | "/metrics") => tracing::debug!(%method, route, status, latency_ms, "request"),
         _ => tracing::info!(%method, route, status, latency_ms, "request"),
     });
     response.headers_mut().insert(REQUEST_ID, id);

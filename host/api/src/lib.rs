@@ -9,6 +9,7 @@
 //! | `problem` | errors as clients see them |
 //! | `rest`, `body` | the calls, and how their bodies are read |
 //! | [`admin`] | the calls of operators |
+//! | `metrics`, `trace` | what is counted, for Prometheus; requests in traces |
 //! | `session`, `wire` | sessions and events as JSON |
 //! | `socket` | WebSockets |
 //!
@@ -19,6 +20,7 @@ mod access;
 pub mod admin;
 mod body;
 mod layers;
+mod metrics;
 pub mod options;
 mod problem;
 mod rest;
@@ -26,6 +28,7 @@ mod server;
 mod session;
 mod shared;
 mod socket;
+mod trace;
 mod wire;
 
 pub use crate::admin::{Admin, AdminError};

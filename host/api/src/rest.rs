@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::body::{self, Id, Query};
+use crate::metrics::CONTENT_TYPE;
 use crate::problem::{Code, Problem};
 use crate::session::SessionWriter;
 use crate::shared::Shared;
@@ -39,6 +40,7 @@ const MAX_NAME_BYTES: usize = 256;
 pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/health", get(health))
+        .route("/metrics", get(metrics))
         .route("/sessions", get(list_sessions))
         .route("/sessions/create", post(create_session))
         .route("/sessions/{id}", get(get_session).delete(delete_session))
@@ -69,6 +71,11 @@ struct Health {
 async fn health(State(shared): Host) -> Result<Json<Health>, Problem> {
     shared.health().await?;
     Ok(Json(Health { status: "ok" }))
+}
+
+async fn metrics(State(shared): Host) -> Result<Response, Problem> {
+    let text = shared.metrics.text()?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
 #[derive(Deserialize)]

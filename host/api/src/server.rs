@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
@@ -47,7 +48,7 @@ pub(crate) struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-/// Serves the API until `shutdown` is cancelled; then lets running requests end, closes WebSockets with 1001 (going away), and returns,
+/// Serves the API, with the metrics of the registry and its own, until `shutdown` is cancelled; then lets running requests end, closes WebSockets with 1001 (going away), and returns,
 /// after [`Options::drain_timeout`] at the latest.
 ///
 /// # Errors
@@ -56,6 +57,7 @@ pub async fn serve(
     listener: TcpListener,
     manager: Arc<Manager>,
     admin: Arc<dyn Admin>,
+    registry: Registry,
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -63,7 +65,7 @@ pub async fn serve(
     if options.api_keys.is_empty() && !address.ip().to_canonical().is_loopback() {
         return Err(Error::NoKey(address));
     }
-    let shared = Shared::new(manager, admin, options, shutdown);
+    let shared = Shared::new(manager, admin, registry, options, shutdown);
     let router = layers::router(&shared);
     let places = Arc::new(Semaphore::new(shared.options.max_connections));
     accept(&listener, &shared, &router, &places).await;

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent_host_session::manager::{self, Manager};
+use agent_host_session::trace::Cause;
+use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,6 +13,7 @@ use tracing::Instrument;
 
 use crate::access::Access;
 use crate::admin::Admin;
+use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::problem::{Code, Problem};
 use crate::socket::Snapshots;
@@ -31,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) access: Access,
     pub(crate) snapshots: Snapshots,
+    pub(crate) metrics: Metrics,
     /// Cancelled when the host stops taking requests.
     pub(crate) shutdown: CancellationToken,
     /// Connections, WebSockets included.
@@ -44,11 +48,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(manager: Arc<Manager>, admin: Arc<dyn Admin>, options: Options, shutdown: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(
+        manager: Arc<Manager>,
+        admin: Arc<dyn Admin>,
+        registry: Registry,
+        options: Options,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
             manager,
             admin,
             access: Access::new(&options),
+            metrics: Metrics::new(registry),
             snapshots: Snapshots::new(options.snapshot_memory_bytes),
             shutdown,
             connections: TaskTracker::new(),
@@ -73,7 +84,7 @@ impl Shared {
         &self,
         work: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<T, Problem> {
-        match self.writes.spawn(work.in_current_span()).await {
+        match self.writes.spawn(Cause::current().carry(work.in_current_span())).await {
             Ok(result) => result.map_err(Into::into),
             Err(error) => Err(Problem::internal("carry out the request", &error)),
         }

@@ -11,6 +11,7 @@ use agent_host_api::{Options, Origin, SocketOptions, serve};
 use agent_host_session::manager::Settings;
 use fake_ports::World;
 use futures_util::SinkExt;
+use prometheus_client::registry::Registry;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use support::{Host, Next, answer, read_all, within};
@@ -223,9 +224,9 @@ async fn web_pages_of_allowed_origins_may_read_answers() {
 async fn a_host_without_a_key_is_not_served_to_others() {
     let world = World::new(Settings::default()).await;
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let error = serve(listener, world.manager, Arc::new(support::FakeAdmin::default()), Options::default(), CancellationToken::new())
-        .await
-        .unwrap_err();
+    let admin = Arc::new(support::FakeAdmin::default());
+    let served = serve(listener, world.manager, admin, Registry::default(), Options::default(), CancellationToken::new());
+    let error = served.await.unwrap_err();
     assert!(error.to_string().contains("without an API key"), "{error}");
 }
 

@@ -333,6 +333,8 @@ async fn a_slow_client_is_told_and_dropped_and_others_are_not_slowed_down() {
     };
     assert_eq!(last_event.unwrap()["data"]["code"], "SLOW_CONSUMER");
     assert_eq!(code, Some(1013));
+    let metrics = host.request(Method::GET, "/metrics", None).await.text().await.unwrap();
+    assert!(metrics.contains("agent_host_subscribers_dropped_total{reason=\"lagged\"} 1\n"), "{metrics}");
     let (_, session) = host.get("/sessions/s").await;
     assert_eq!(session["blocks"].as_array().unwrap().len(), 2);
 }

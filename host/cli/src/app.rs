@@ -31,6 +31,7 @@ use crate::config::grant::Component;
 use crate::config::schema::Config;
 use crate::config::{profiles, schema};
 use crate::data_dir::DataDir;
+use crate::metrics;
 
 /// How long the adapter's and the hooks' running calls may take when everything else has ended.
 const COMPONENT_GRACE: Duration = Duration::from_secs(5);
@@ -101,7 +102,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let operator = Arc::new(Operator { components: Arc::clone(&host.components), roster: Arc::clone(&host.roster) });
     let options = api_options(&config, &host.admin_keys);
-    let server = agent_host_api::serve(listener, Arc::clone(manager), operator, options, shutdown.clone());
+    let registry = metrics::registry(manager, &host.components, &host.roster);
+    let server = agent_host_api::serve(listener, Arc::clone(manager), operator, registry, options, shutdown.clone());
     let mut served = tokio::spawn(server);
     // For those who start the host and must know its port; the log goes to standard error.
     // Nobody may be reading.

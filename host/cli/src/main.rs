@@ -9,7 +9,9 @@ pub mod copy;
 pub mod data_dir;
 pub mod import;
 pub mod logging;
+pub mod metrics;
 pub mod operate;
+pub mod telemetry;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ use crate::args::{Arguments, Command, ComponentCommand, ComponentsCommand, HookC
 use crate::config::environment::Process;
 use crate::config::{Loaded, Sources, reference};
 use crate::operate::Given;
+use crate::telemetry::Telemetry;
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -140,6 +143,8 @@ fn load(arguments: &Arguments) -> anyhow::Result<Loaded> {
 
 fn serve(loaded: Loaded) -> anyhow::Result<()> {
     logging::start(loaded.config.log_format)?;
+    let runtime = runtime()?;
+    let telemetry = Telemetry::start(&loaded.config.telemetry, runtime.handle())?;
     match &loaded.file {
         Some(file) => tracing::info!(file = %file.display(), "configuration read"),
         None => tracing::info!("no configuration file; the defaults are in force"),
@@ -148,8 +153,10 @@ fn serve(loaded: Loaded) -> anyhow::Result<()> {
         tracing::warn!(variable, "an environment variable looks like a setting, but names none");
     }
     raise_descriptor_limit();
-    let runtime = runtime()?;
     let result = runtime.block_on(app::run(loaded.config));
+    if let Some(telemetry) = telemetry {
+        telemetry.shut_down();
+    }
     // Whatever blocking work is left must not keep the process alive.
     runtime.shutdown_background();
     result

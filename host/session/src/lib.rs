@@ -15,6 +15,8 @@
 //! | [`run`] | one sandbox with one agent process in it |
 //! | [`task`] | the task that owns a loaded session, and the handle that others hold |
 //! | [`manager`] | all sessions: creating, finding, loading, listing, shutting down |
+//! | [`metrics`] | what is counted of all that |
+//! | [`trace`] | following one message through all that |
 #![forbid(unsafe_code)]
 
 pub mod block;
@@ -26,6 +28,7 @@ pub mod log;
 pub mod manager;
 pub mod message;
 pub mod metadata;
+pub mod metrics;
 pub mod path;
 pub mod ports;
 pub mod profile;
@@ -35,3 +38,4 @@ pub mod run;
 pub mod state;
 pub mod task;
 pub mod time;
+pub mod trace;

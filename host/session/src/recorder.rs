@@ -10,11 +10,14 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
+use opentelemetry::trace::SpanBuilder;
 
 use crate::id::{Epoch, SessionId};
+use crate::metrics::Metrics;
 use crate::path::RelativePath;
 use crate::ports::store::{Error, Store};
 use crate::record::{FileInfo, RecordChanges, StreamName};
+use crate::trace::{Cause, Span};
 
 /// Appends to one stream that wait together are joined up to this size, so that a fast agent costs few writes and no write is unboundedly large.
 const JOIN_BYTES: usize = 1024 * 1024;
@@ -59,7 +62,24 @@ pub enum Write {
 }
 
 impl Write {
-    fn weight(&self) -> usize {
+    /// The span of one try to write it, if it writes anything.
+    fn span(&self, cause: &Cause) -> Span {
+        let kind = match self {
+            Self::Append { stream: StreamName::Events, .. } => "events",
+            Self::Append { .. } | Self::Reset { .. } => "transcript",
+            Self::SaveFile { .. } | Self::DeleteFile { .. } => "file",
+            Self::Update { .. } => "session",
+            Self::Barrier => return Span::none(),
+        };
+        let span = cause.child(|| SpanBuilder::from_name("write"));
+        if span.is_recorded() {
+            span.set("kind", kind);
+            span.set("bytes", i64::try_from(self.weight()).unwrap_or(i64::MAX));
+        }
+        span
+    }
+
+    pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Append { data, .. } => data.len(),
             Self::SaveFile { content, .. } => content.len(),
@@ -87,12 +107,15 @@ pub enum Progress<T> {
 struct Item<T> {
     write: Write,
     tag: Option<T>,
+    cause: Cause,
 }
 
 struct InFlight<T> {
     attempt: BoxFuture<'static, Result<Option<u64>, Error>>,
     write: Write,
     tags: Vec<T>,
+    /// Of writes that were joined, the first one's.
+    cause: Cause,
 }
 
 /// Writes what happens to one session, in order.
@@ -105,13 +128,16 @@ pub struct Recorder<T> {
     waiting_bytes: usize,
     in_flight: Option<InFlight<T>>,
     retry: Option<ExponentialBackoff>,
+    metrics: Arc<Metrics>,
+    /// What causes the writes that come next.
+    cause: Cause,
     /// Whether a write with this epoch has succeeded.
     pub epoch_taken: bool,
 }
 
 impl<T> Recorder<T> {
     /// A writer under `epoch` that continues streams of the given lengths.
-    pub fn new(store: Arc<dyn Store>, session: SessionId, epoch: Epoch, lengths: HashMap<StreamName, u64>) -> Self {
+    pub fn new(store: Arc<dyn Store>, session: SessionId, epoch: Epoch, lengths: HashMap<StreamName, u64>, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
             session,
@@ -121,6 +147,8 @@ impl<T> Recorder<T> {
             waiting_bytes: 0,
             in_flight: None,
             retry: None,
+            metrics,
+            cause: Cause::default(),
             epoch_taken: false,
         }
     }
@@ -133,7 +161,17 @@ impl<T> Recorder<T> {
     /// Puts a write at the end of the queue; `tag` comes back when it is durable.
     pub fn push(&mut self, write: Write, tag: Option<T>) {
         self.waiting_bytes += write.weight();
-        self.waiting.push_back(Item { write, tag });
+        self.waiting.push_back(Item { write, tag, cause: self.cause.clone() });
+    }
+
+    /// What causes the writes that come next.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// What comes next has another cause. Gives the one before.
+    pub fn caused_by(&mut self, cause: Cause) -> Cause {
+        std::mem::replace(&mut self.cause, cause)
     }
 
     /// Whether everything is durable.
@@ -166,6 +204,7 @@ impl<T> Recorder<T> {
             match result {
                 Ok(length) => {
                     self.retry = None;
+                    self.metrics.stored(&current.write);
                     self.epoch_taken |= !matches!(current.write, Write::Barrier);
                     if let (Some(length), Write::Append { stream, .. } | Write::Reset { stream }) = (length, &current.write) {
                         self.lengths.insert(stream.clone(), length);
@@ -175,7 +214,7 @@ impl<T> Recorder<T> {
                 Err(error) if error.is_transient() => {
                     let first = self.retry.is_none();
                     let pause = self.next_pause();
-                    current.attempt = self.attempt(&current.write, Some(pause));
+                    current.attempt = self.attempt(&current.write, &current.cause, Some(pause));
                     self.in_flight = Some(current);
                     if first {
                         return Progress::Failing(error);
@@ -208,7 +247,8 @@ impl<T> Recorder<T> {
             }
             other => other,
         };
-        Some(InFlight { attempt: self.attempt(&write, None), write, tags })
+        let cause = first.cause;
+        Some(InFlight { attempt: self.attempt(&write, &cause, None), write, tags, cause })
     }
 
     /// Joins the appends to the same stream that stand directly behind.
@@ -238,24 +278,33 @@ impl<T> Recorder<T> {
     }
 
     /// One try, after a pause. Gives the stream's length where there is one.
-    fn attempt(&self, write: &Write, pause: Option<Duration>) -> BoxFuture<'static, Result<Option<u64>, Error>> {
+    fn attempt(&self, write: &Write, cause: &Cause, pause: Option<Duration>) -> BoxFuture<'static, Result<Option<u64>, Error>> {
         let (store, session, epoch, write) = (Arc::clone(&self.store), self.session.clone(), self.epoch, write.clone());
         let offset = match &write {
             Write::Append { stream, .. } => self.lengths.get(stream).copied().unwrap_or(0),
             _ => 0,
         };
+        let cause = cause.clone();
         Box::pin(async move {
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
             }
-            match write {
-                Write::Append { stream, data } => store.append(epoch, &session, &stream, offset, data).await.map(Some),
-                Write::Reset { stream } => store.replace(epoch, &session, &stream, Bytes::new()).await.map(Some),
-                Write::SaveFile { file, content } => store.save_file(epoch, &session, &file, content).await.map(|()| None),
-                Write::DeleteFile { path } => store.delete_file(epoch, &session, &path).await.map(|()| None),
-                Write::Update { changes } => store.update_session(epoch, &session, &changes).await.map(|()| None),
-                Write::Barrier => Ok(None),
+            let span = write.span(&cause);
+            let writing = async move {
+                match write {
+                    Write::Append { stream, data } => store.append(epoch, &session, &stream, offset, data).await.map(Some),
+                    Write::Reset { stream } => store.replace(epoch, &session, &stream, Bytes::new()).await.map(Some),
+                    Write::SaveFile { file, content } => store.save_file(epoch, &session, &file, content).await.map(|()| None),
+                    Write::DeleteFile { path } => store.delete_file(epoch, &session, &path).await.map(|()| None),
+                    Write::Update { changes } => store.update_session(epoch, &session, &changes).await.map(|()| None),
+                    Write::Barrier => Ok(None),
+                }
+            };
+            let result = span.cause().carry(writing).await;
+            if result.is_err() {
+                span.failed("the store did not take it");
             }
+            result
         })
     }
 }

@@ -13,6 +13,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 use crate::cache::{Cache, Sha256Digest};
 use crate::component::{Component, LoadError, Source};
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::net::{Resolver, SystemResolver};
 
 /// How often a component that computes is looked at: often enough to share a thread fairly, seldom enough to cost nothing.
@@ -94,6 +95,7 @@ struct Inner {
     wasmtime: wasmtime::Engine,
     options: EngineOptions,
     cache: Option<Cache>,
+    metrics: Arc<Metrics>,
     /// Instances that may still be promised to pools.
     room: Arc<Semaphore>,
     runtime: ThreadsOnDrop,
@@ -129,7 +131,8 @@ impl Engine {
             .map_err(Error::Threads)?;
         tick(&wasmtime).map_err(Error::Threads)?;
         let room = Arc::new(Semaphore::new(options.max_instances as usize));
-        Ok(Self(Arc::new(Inner { wasmtime, options, cache, room, runtime: ThreadsOnDrop(Some(runtime)) })))
+        let metrics = Arc::default();
+        Ok(Self(Arc::new(Inner { wasmtime, options, cache, metrics, room, runtime: ThreadsOnDrop(Some(runtime)) })))
     }
 
     /// Loads a component: from the cache, or by compiling it, off the asynchronous threads.
@@ -181,6 +184,10 @@ impl Engine {
 
     pub(crate) fn options(&self) -> &EngineOptions {
         &self.0.options
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
     }
 
     /// Promises `instances` to a pool, until the permit is dropped. `None` if there is not that much room.

@@ -15,6 +15,7 @@ use crate::engine::{Engine, TICK};
 use crate::grants::{Denials, Grants};
 use crate::hooks::Caller;
 use crate::limits::Limits;
+use crate::metrics::Role;
 use crate::net;
 use crate::pool::Call;
 use crate::state::State;
@@ -24,6 +25,7 @@ use crate::world::World;
 pub(crate) struct Factory<W: World> {
     engine: Engine,
     component: Component,
+    role: Role,
     pre: W::Pre,
     capabilities: Arc<Capabilities>,
     config: Vec<(String, String)>,
@@ -53,12 +55,18 @@ impl<W: World> Factory<W> {
         W::link(&mut linker)?;
         let pre = W::prepare(linker.instantiate_pre(&component.compiled)?)?;
         let resolver = Arc::clone(&engine.options().resolver);
+        let role = caller.as_ref().map_or(Role::Persistence, |caller| Role::Hook(caller.name().as_str().into()));
         let capabilities = Capabilities::new(Arc::clone(&component.name), grants, limits, resolver, caller)?;
-        Ok(Self { engine, component, pre, capabilities, config })
+        Ok(Self { engine, component, role, pre, capabilities, config })
     }
 
     pub(crate) fn component(&self) -> &str {
         &self.component.name
+    }
+
+    /// What the component is to the host.
+    pub(crate) fn role(&self) -> &Role {
+        &self.role
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -17,6 +17,7 @@
 //! | [`persistence`] | the `Store` port over an adapter |
 //! | [`hooks`] | the `Hooks` port over event hooks |
 //! | [`exchange`] | what all exchanges of components in a running host have in common |
+//! | [`metrics`] | what is counted of components |
 //! | [`swap`], [`copy`], [`stats`] | which adapter serves, how another takes its place, and how everything is copied to another store |
 #![deny(unsafe_code)]
 
@@ -35,6 +36,7 @@ mod http;
 pub mod inspect;
 mod instance;
 pub mod limits;
+pub mod metrics;
 pub mod net;
 mod output;
 pub mod persistence;

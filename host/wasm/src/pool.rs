@@ -67,6 +67,17 @@ impl<W: World> Pool<W> {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a W, &'a mut Store<State>) -> Call<'a, T> + Send + 'static,
     {
+        let watch = self.factory.engine().metrics().call(self.factory.role(), operation);
+        let result = self.call_in_time(operation, call).await;
+        watch.ended(result.as_ref().err());
+        result
+    }
+
+    async fn call_in_time<T, F>(self: &Arc<Self>, operation: &'static str, call: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a W, &'a mut Store<State>) -> Call<'a, T> + Send + 'static,
+    {
         let component = || self.factory.component().to_owned();
         let permit = match tokio::time::timeout(self.wait, Arc::clone(&self.slots).acquire_owned()).await {
             Ok(Ok(permit)) => permit,

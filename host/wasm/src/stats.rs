@@ -27,6 +27,18 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Its name, as in JSON and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::NoInstance => "no-instance",
+            Self::CannotStart => "cannot-start",
+            Self::Answer => "answer",
+            Self::Host => "host",
+        }
+    }
+
     /// `None` for what the contract foresees, such as `not-found`: the component did its work.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         Some(match error {

@@ -12,6 +12,8 @@
 //! | `client.rs` | the REST API |
 //! | `operator.rs` | the admin calls |
 //! | `receiver.rs` | a receiver of webhooks |
+//! | `metrics.rs` | what the host tells Prometheus |
+//! | `collector.rs` | a receiver of traces |
 //! | `stream.rs` | the WebSocket |
 //! | `frame.rs` | what comes over it |
 //! | `fold.rs` | blocks, folded from events as a client does it |
@@ -24,10 +26,12 @@
 #![expect(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "the support of tests reports by panicking, as tests do")]
 
 mod client;
+mod collector;
 mod database;
 mod fold;
 mod frame;
 mod host;
+mod metrics;
 mod operator;
 mod process;
 mod receiver;
@@ -40,10 +44,12 @@ use std::time::Duration;
 
 pub use agent_host_test_programs::{claude, example_hook, guest, older_claude, rebuilt_adapter, require};
 pub use client::{Answer, Client};
+pub use collector::{Collector, Span};
 pub use fake_model_api::{ModelApi, Scenarios};
 pub use fold::{Blocks, Fold};
 pub use frame::{Frame, blocks_completed, text_of};
 pub use host::Host;
+pub use metrics::Metrics;
 pub use operator::Operator;
 pub use receiver::{Delivery, EventId, Outcome, Receiver};
 pub use scene::{Scene, session_with};

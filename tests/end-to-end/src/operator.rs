@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::client::{Answer, Client};
+use crate::metrics::Metrics;
 
 /// An operator of one host.
 #[derive(Clone, Debug)]
@@ -20,6 +21,11 @@ impl Operator {
     /// GET `/admin/components`.
     pub async fn components(&self) -> Value {
         self.0.get("/admin/components").await.expect(200)
+    }
+
+    /// The metrics, which an operator may see, too.
+    pub async fn metrics(&self) -> Metrics {
+        self.0.metrics().await
     }
 
     /// The persistence adapter that serves: its name and its version.

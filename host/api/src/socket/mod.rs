@@ -70,6 +70,9 @@ async fn run(socket: WebSocket, shared: &Arc<Shared>, sender: Sender) {
         Err(end) => end,
     };
     tracing::debug!(%end, "WebSocket closed");
+    if let Some(slowness) = end.slowness() {
+        shared.metrics.subscriber_dropped(slowness);
+    }
     if let End::Close(close) = end {
         outgoing.close(close).await;
     }

@@ -54,6 +54,17 @@ impl Close {
     }
 }
 
+impl End {
+    /// How the peer was too slow, if that is why it is dropped.
+    pub(super) fn slowness(self) -> Option<&'static str> {
+        match self {
+            Self::Stalled => Some("stalled"),
+            Self::Close(Close::SlowConsumer) => Some("lagged"),
+            Self::Gone | Self::Silent | Self::Close(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for End {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

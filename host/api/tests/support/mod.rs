@@ -11,6 +11,7 @@ use agent_host_api::{Options, serve};
 use agent_host_session::manager::Settings;
 use fake_ports::World;
 use futures_util::{SinkExt, StreamExt};
+use prometheus_client::registry::Registry;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,7 +55,9 @@ impl Host {
         let shutdown = CancellationToken::new();
         let admin = Arc::new(FakeAdmin::default());
         let operator = Arc::clone(&admin) as Arc<dyn agent_host_api::Admin>;
-        let task = tokio::spawn(serve(listener, Arc::clone(&world.manager), operator, options, shutdown.clone()));
+        let mut registry = Registry::with_prefix("agent_host");
+        world.manager.register_metrics(&mut registry);
+        let task = tokio::spawn(serve(listener, Arc::clone(&world.manager), operator, registry, options, shutdown.clone()));
         Self { address, world, admin, client: reqwest::Client::new(), key: None, shutdown, task }
     }
 

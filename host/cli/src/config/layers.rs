@@ -15,6 +15,9 @@ const FOREIGN_VARIABLES: [&str; 2] = ["AGENT_HOST_SERVICE_", "AGENT_HOST_PORT"];
 /// Variables that Claude needs to reach its model, passed on unless the configuration says otherwise.
 const PASSED_TO_CLAUDE: [&str; 3] = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"];
 
+/// The variable that programs with OpenTelemetry have in common, and the setting that it is the default of.
+const OTLP_ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint");
+
 /// The database file of the built-in SQLite component, in the data directory.
 const DATABASE_FILE: &str = "agent-host.db";
 
@@ -177,6 +180,11 @@ impl Layers {
             })
             .collect();
         self.derive("agents.claude-agent-sdk.env", passed);
+
+        let (variable, key) = OTLP_ENDPOINT;
+        if let (false, Ok(Some(endpoint))) = (self.nodes.contains_key(key), environment::text(environment, variable)) {
+            self.nodes.insert(key.to_owned(), Node::text(key, &Place::Variable(variable.to_owned()), &endpoint));
+        }
 
         let sqlite =
             self.nodes.get("persistence.component").is_some_and(|node| matches!(&node.value, Value::Text(text) if text == "sqlite"));

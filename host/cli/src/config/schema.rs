@@ -15,6 +15,7 @@ use super::grant::{Component, Database, Directory, WasmFile};
 use super::hook::HookName;
 use super::secret::{ApiKey, Secret};
 use super::setting::section;
+use super::telemetry::{Endpoint, Ratio};
 
 section! {
     /// The host itself.
@@ -48,6 +49,8 @@ section! {
         limits: Limits;
         /// Agent profiles from files.
         profiles: Profiles;
+        /// Traces.
+        telemetry: Telemetry;
     }
 }
 
@@ -307,5 +310,18 @@ section! {
     Profiles in "profiles" {
         /// A directory of `.json` and `.toml` files, one profile each, which are put into the store when the host starts.
         dir: Option<PathBuf> = none because "the built-in profile is enough to begin with";
+    }
+}
+
+section! {
+    /// Traces by OpenTelemetry, which follow a message from its request to the end of its turn. They hold ids, names, sizes and outcomes, and nothing that was said.
+    Telemetry in "telemetry" {
+        /// Who takes them by OTLP over HTTP, in protobuf: a URL to which `/v1/traces` is added. Where it is not set, the standard variable `OTEL_EXPORTER_OTLP_ENDPOINT`
+        /// counts. Headers, such as a key of the receiver, are given by `OTEL_EXPORTER_OTLP_HEADERS`.
+        otlp_endpoint: Option<Endpoint> = none because "a host tells nobody what it does unless it is told to";
+        /// What the host is called in traces.
+        service_name: String = "agent-host" because "it is what it is; several hosts of one receiver want names of their own";
+        /// Which part of the traces that begin here is sent. A request that comes as a part of a trace is decided on by its sender.
+        sample_ratio: Ratio = 1.0 because "a turn costs a model's time and money, beside which its spans are nothing";
     }
 }

@@ -7,6 +7,7 @@
 //! Where hooks want events, these are given to the hooks first and are *visible* only when the hooks have them on disk: a host that is killed must
 //! not have shown anybody what no hook will ever be told of. Where none does, an event is visible at once.
 
+mod readers;
 mod stored;
 mod subscription;
 
@@ -16,6 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
+pub(crate) use self::readers::Observer;
+use self::readers::Readers;
 pub use self::stored::Stored;
 pub use self::subscription::{Ended, Reveal, Subscription};
 use crate::event::Event;
@@ -155,6 +158,7 @@ struct Shared {
     ring: Mutex<Ring>,
     /// The number before the epoch's first event.
     before_first: Sequence,
+    readers: Readers,
 }
 
 impl Shared {
@@ -194,7 +198,7 @@ impl EventLog {
             hidden: VecDeque::new(),
             hidden_size: Size::default(),
         };
-        let shared = Arc::new(Shared { ring: Mutex::new(ring), before_first });
+        let shared = Arc::new(Shared { ring: Mutex::new(ring), before_first, readers: Readers::default() });
         let visible = watch::Sender::new(before_first);
         let writer = Arc::new(Writer { shared, session, visible, spool_is_broken: AtomicBool::new(false) });
         Self { writer, epoch, hooks }
@@ -254,6 +258,11 @@ impl EventLog {
 
     fn subscription(&self, cursor: Sequence) -> Subscription {
         Subscription::new(Arc::clone(&self.writer.shared), self.writer.visible.subscribe(), cursor)
+    }
+
+    /// Sees how far subscribers are behind, as long as there is anybody to ask.
+    pub(crate) fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.writer.shared))
     }
 
     /// Whether anybody is subscribed.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::readers::Place;
 use super::{Published, Shared};
 use crate::id::Sequence;
 
@@ -27,11 +28,13 @@ pub struct Subscription {
     shared: Arc<Shared>,
     visible: watch::Receiver<Sequence>,
     cursor: Sequence,
+    place: Arc<Place>,
 }
 
 impl Subscription {
     pub(super) fn new(shared: Arc<Shared>, visible: watch::Receiver<Sequence>, cursor: Sequence) -> Self {
-        Self { shared, visible, cursor }
+        let place = shared.readers.add(cursor);
+        Self { shared, visible, cursor, place }
     }
 
     /// Waits for the next events: one at least, in order, without gaps. Can be dropped at any time without losing one.
@@ -70,6 +73,7 @@ impl Subscription {
         drop(ring);
         if let Some(last) = events.last() {
             self.cursor = last.sequence;
+            self.place.is_now(self.cursor);
         }
         Ok(events)
     }

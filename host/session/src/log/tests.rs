@@ -259,3 +259,17 @@ async fn the_end_of_the_log_comes_after_what_is_still_being_stored() {
     assert_eq!(subscription.next().await.unwrap().len(), 1);
     assert_eq!(subscription.next().await.unwrap_err(), Ended::Unloaded);
 }
+
+#[tokio::test]
+async fn whoever_watches_the_host_sees_how_far_each_reader_is_behind() {
+    let log = log(100);
+    let observer = log.observer();
+    assert!(observer.behind().is_empty());
+    let (mut reader, other) = (log.subscribe(), log.subscribe());
+    log.publish([event("1"), event("2"), event("3")]);
+    assert_eq!(observer.behind(), [3, 3]);
+    reader.next().await.unwrap();
+    assert_eq!(observer.behind(), [0, 3]);
+    drop(other);
+    assert_eq!(observer.behind(), [0]);
+}

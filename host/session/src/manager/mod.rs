@@ -8,6 +8,7 @@ mod create;
 mod error;
 mod import;
 mod messages;
+mod observe;
 mod request;
 mod settings;
 
@@ -25,6 +26,7 @@ pub use self::settings::Settings;
 use crate::event::Runtime;
 use crate::id::{ProfileId, Sequence, SessionId};
 use crate::log::Reveal;
+use crate::metrics::Metrics;
 use crate::path::RelativePath;
 use crate::ports::agent::Architecture;
 use crate::ports::environment::Environment;
@@ -78,7 +80,8 @@ impl Manager {
         let architectures: BTreeMap<_, _> = architectures.into_iter().map(|architecture| (architecture.name(), architecture)).collect();
         let (changes, _) = broadcast::channel(LIST_CHANGES);
         let shutdown = CancellationToken::new();
-        let context = Arc::new(Context { store, provider, architectures, environment, hooks, settings, changes, shutdown });
+        let metrics = Arc::new(Metrics::default());
+        let context = Arc::new(Context { store, provider, architectures, environment, hooks, settings, metrics, changes, shutdown });
         Arc::new(Self { context, sessions: Arc::new(DashMap::new()), tasks: TaskTracker::new() })
     }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::id::SessionId;
 use crate::ports::agent::Asked;
 use crate::ports::hooks::{Hooks, ToolDraft, Verdict};
+use crate::trace::Cause;
 
 /// Questions that may be open at once. Claude uses ten tools at once, in each of its subagents; an agent that asks for more does not wait for answers.
 const OPEN: usize = 256;
@@ -22,13 +23,20 @@ type Decision = (String, Verdict<Map<String, Value>>);
 pub(super) struct Asking {
     hooks: Arc<dyn Hooks>,
     session: SessionId,
+    /// The turn in which is asked.
+    cause: Cause,
     open: HashMap<String, AbortHandle>,
     deciding: FuturesUnordered<Abortable<BoxFuture<'static, Decision>>>,
 }
 
 impl Asking {
     pub(super) fn new(hooks: Arc<dyn Hooks>, session: SessionId) -> Self {
-        Self { hooks, session, open: HashMap::new(), deciding: FuturesUnordered::new() }
+        Self { hooks, session, cause: Cause::default(), open: HashMap::new(), deciding: FuturesUnordered::new() }
+    }
+
+    /// What is asked from now on is part of this.
+    pub(super) fn caused_by(&mut self, cause: Cause) {
+        self.cause = cause;
     }
 
     /// Puts a question to the hooks.
@@ -37,7 +45,8 @@ impl Asking {
         let decision = if self.open.len() < OPEN {
             let draft = ToolDraft { session: self.session.clone(), subagent, tool_use_id, tool, input };
             let (hooks, question) = (Arc::clone(&self.hooks), question.clone());
-            async move { (question, hooks.before_tool_use(&draft).await) }.boxed()
+            let cause = self.cause.clone();
+            async move { (question, cause.carry(hooks.before_tool_use(&draft)).await) }.boxed()
         } else {
             tracing::warn!(session = %self.session, tool, open = OPEN, "the agent asks for too many tools at once; this one is denied");
             let reason = format!("{OPEN} questions of this agent are open already");

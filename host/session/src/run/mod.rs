@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use opentelemetry::trace::SpanBuilder;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::task::AbortOnDropHandle;
@@ -21,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::event::TurnOutcome;
 use crate::id::{Epoch, ProfileId, SessionId};
 use crate::message::Message;
+use crate::metrics::Metrics;
 use crate::path::RelativePath;
 use crate::ports::agent::{Architecture, Output};
 use crate::ports::environment::Environment;
@@ -29,6 +31,7 @@ use crate::ports::sandbox::Provider;
 use crate::ports::store::Store;
 use crate::record::{FileInfo, Options, StreamName};
 use crate::task::Reply;
+use crate::trace::Cause;
 
 /// Bounds of a run.
 #[derive(Clone, Copy, Debug)]
@@ -77,13 +80,20 @@ pub(crate) struct Plan {
     /// Whether the session has never run: only then the profile's default files are laid down.
     pub(crate) is_first: bool,
     pub(crate) limits: Limits,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The turn that it is started for.
+    pub(crate) cause: Cause,
 }
 
 /// What the session tells a run.
 #[derive(Debug)]
 pub(crate) enum RunCommand {
     /// A turn begins. Only after [`RunEvent::Ready`], one at a time.
-    Message(Message),
+    Message {
+        message: Message,
+        /// The turn.
+        cause: Cause,
+    },
     /// The running turn is to end.
     Interrupt,
     /// The session's options have changed.
@@ -193,12 +203,22 @@ impl Run {
 
 async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc::Sender<RunEvent>) {
     let limits = plan.limits;
+    let provider = plan.provider.name();
+    let mut watch = plan.metrics.sandbox(provider);
+    let span = plan.cause.child(|| SpanBuilder::from_name("sandbox start"));
+    span.set("provider", provider);
+    let starting = span.cause().carry(start::start(plan, &events));
     let started = tokio::select! {
-        started = tokio::time::timeout(limits.start_timeout, start::start(plan, &events)) => started,
+        started = tokio::time::timeout(limits.start_timeout, starting) => started,
         () = stopped(&mut commands, &events) => Ok(Err(End::Stopped)),
     };
+    if let Ok(Err(End::Failed { code, .. })) = &started {
+        span.failed(*code);
+    }
+    drop(span);
     let end = match started {
         Ok(Ok(started)) => {
+            watch.started();
             let sandbox = Arc::clone(&started.sandbox);
             let end = pump::pump(started, limits, &mut commands, &events).await;
             if let Err(error) = sandbox.terminate().await {
@@ -212,6 +232,10 @@ async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc:
             message: format!("failed to start the sandbox within {} s", limits.start_timeout.as_secs()),
         },
     };
+    watch.ends(match &end {
+        End::Stopped => "stopped",
+        End::Failed { code, .. } => code,
+    });
     // Whoever still waits for a flush gets it: all that there was has been told.
     commands.close();
     while let Some(command) = commands.recv().await {
@@ -230,7 +254,7 @@ async fn stopped(commands: &mut mpsc::Receiver<RunCommand>, events: &mpsc::Sende
             // There are no files yet.
             RunCommand::Flush(reply) => send(events, RunEvent::Flushed(reply)).await,
             // Messages and interrupts come when the agent is ready, and options again then.
-            RunCommand::Options(_) | RunCommand::Message(_) | RunCommand::Interrupt => {}
+            RunCommand::Options(_) | RunCommand::Message { .. } | RunCommand::Interrupt => {}
         }
     }
 }

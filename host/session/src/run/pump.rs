@@ -168,8 +168,9 @@ pub(super) async fn pump(
 impl Pump<'_> {
     async fn command(&mut self, command: RunCommand, out: &mut Vec<Output>) {
         match command {
-            RunCommand::Message(message) => {
+            RunCommand::Message { message, cause } => {
                 self.turn_running = true;
+                self.asking.caused_by(cause);
                 self.driver.message(&message, out);
             }
             RunCommand::Interrupt => {

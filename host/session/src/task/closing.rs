@@ -182,7 +182,7 @@ impl Task {
         self.state.runtime = Runtime::default();
         // Numbers of an epoch that was not taken would be given out again by the next host.
         if self.recorder.epoch_taken {
-            self.log.publish([crate::event::Event::StatusChanged { runtime: Runtime::default() }]);
+            self.show(vec![crate::event::Event::StatusChanged { runtime: Runtime::default() }]);
         }
         self.publish_listed();
         true

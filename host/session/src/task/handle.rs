@@ -7,12 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
 use crate::id::{MessageId, Sequence};
-use crate::log::Reveal;
+use crate::log::{Observer, Reveal};
 use crate::manager::{Error, Listed, SessionState, Subscribed};
 use crate::message::Message;
 use crate::metadata::OfHooks;
 use crate::record::Options;
 use crate::state::View;
+use crate::trace::Cause;
 
 /// Where the answer to a command goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -74,11 +75,18 @@ pub(crate) enum Command {
     },
 }
 
+/// A command, and what caused it.
+pub(super) struct Asked {
+    pub(super) command: Command,
+    pub(super) cause: Cause,
+}
+
 /// Speaks to a session's task. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) commands: mpsc::Sender<Asked>,
     pub(super) listed: watch::Receiver<Arc<Listed>>,
+    pub(super) observer: Observer,
     /// Cancelled when the task has ended and its session can be loaded anew.
     pub(super) ended: CancellationToken,
 }
@@ -91,13 +99,19 @@ impl Handle {
     /// Asks the session and waits for its answer.
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<Result<T, Error>, Unloading> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| Unloading)?;
+        let asked = Asked { command: command(reply), cause: Cause::current() };
+        self.commands.send(asked).await.map_err(|_| Unloading)?;
         answer.await.map_err(|_| Unloading)
     }
 
     /// The session as a list shows it.
     pub(crate) fn listed(&self) -> Arc<Listed> {
         Arc::clone(&self.listed.borrow())
+    }
+
+    /// How many events each of its subscribers has still to read.
+    pub(crate) fn behind(&self) -> Vec<u64> {
+        self.observer.behind()
     }
 
     /// Waits until the session has left memory.

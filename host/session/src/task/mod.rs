@@ -30,6 +30,7 @@ use crate::log::{EventLog, Reveal, Subscription};
 use crate::manager::{Error, ListChange, Listed, Settings, Subscribed};
 use crate::message::Message;
 use crate::metadata::OfHooks;
+use crate::metrics::Metrics;
 use crate::ports::agent::Architecture;
 use crate::ports::environment::Environment;
 use crate::ports::hooks::Hooks;
@@ -39,7 +40,9 @@ use crate::record::{FileInfo, Options, StreamName};
 use crate::recorder::{Progress, Recorder, Write};
 use crate::run::{Run, RunEvent};
 use crate::state::{State, View};
+use crate::trace::Cause;
 
+use handle::Asked;
 pub(crate) use handle::{Command, Handle, Reply, Unloading};
 pub(crate) use load::{Loaded, load};
 
@@ -60,6 +63,7 @@ pub(crate) struct Context {
     pub(crate) environment: Arc<dyn Environment>,
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) settings: Settings,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) changes: broadcast::Sender<ListChange>,
     /// Cancelled when the host is about to end.
     pub(crate) shutdown: CancellationToken,
@@ -69,7 +73,7 @@ pub(crate) struct Context {
 enum Then {
     Repaired(Vec<Event>),
     Told { events: Vec<Event>, reply: Reply<()> },
-    Accepted { message: Message, reply: Reply<MessageId> },
+    Accepted { message: Message, cause: Cause, reply: Reply<MessageId> },
     Known { id: MessageId, reply: Reply<MessageId> },
     OptionsUpdated { options: Options, reply: Reply<Options> },
     TurnEnded(Vec<Event>),
@@ -91,6 +95,8 @@ struct Task {
     transcript_streams: Vec<StreamName>,
     /// Messages that are being written.
     accepting: HashMap<MessageId, Message>,
+    /// Of the messages that wait for their turn, as far as they are traced.
+    causes: HashMap<MessageId, Cause>,
     /// Options, with those that are being written.
     options: Options,
     /// What hooks keep in the metadata, with what is being written.
@@ -128,11 +134,12 @@ pub(crate) fn spawn(
     let ended = CancellationToken::new();
     let mut task = Task {
         log: EventLog::new(session.clone(), epoch, context.settings.log, Arc::clone(&context.hooks)),
-        recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths),
+        recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths, Arc::clone(&context.metrics)),
         grown: HashSet::new(),
         transcripts: BTreeMap::new(),
         transcript_streams: transcripts,
         accepting: HashMap::new(),
+        causes: HashMap::new(),
         options: state.record.options.clone(),
         hook_metadata: state.metadata().hooks.clone(),
         turn: None,
@@ -150,7 +157,8 @@ pub(crate) fn spawn(
         context,
     };
     task.state.runtime = runtime;
-    let handle = Handle { commands: command_sender, listed: listed_receiver, ended: ended.clone() };
+    let observer = task.log.observer();
+    let handle = Handle { commands: command_sender, listed: listed_receiver, observer, ended: ended.clone() };
     let future = async move {
         // Also when the task is aborted or panics: a session that cannot be loaded any more would be lost until a restart.
         let _guard = ended.drop_guard();
@@ -175,7 +183,7 @@ impl Task {
         &self.state.record.id
     }
 
-    async fn run(&mut self, mut commands: mpsc::Receiver<Command>) {
+    async fn run(&mut self, mut commands: mpsc::Receiver<Asked>) {
         let context = Arc::clone(&self.context);
         let mut sync = tokio::time::interval(context.settings.sync_interval);
         sync.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -194,7 +202,7 @@ impl Task {
             let reads_agent = (self.recorder.waiting_bytes() < BACKLOG_BYTES && !log_is_behind) || self.is_deleting();
             tokio::select! {
                 command = commands.recv(), if !commands.is_closed() || !commands.is_empty() => match command {
-                    Some(command) if self.closing.is_none() => self.command(command),
+                    Some(asked) if self.closing.is_none() => self.asked(asked),
                     // Dropped with its reply, which tells the asker to load the session anew.
                     Some(_) | None => {}
                 },
@@ -207,6 +215,17 @@ impl Task {
                 () = context.shutdown.cancelled(), if !self.has_deadline() => self.shut_down(),
             }
             self.go_on_closing();
+        }
+    }
+
+    fn asked(&mut self, Asked { command, cause }: Asked) {
+        if cause.is_traced() {
+            // What is written to answer it is part of the request, also in the middle of a turn.
+            let before = self.recorder.caused_by(cause);
+            self.command(command);
+            self.recorder.caused_by(before);
+        } else {
+            self.command(command);
         }
     }
 
@@ -285,7 +304,7 @@ impl Task {
                 }
                 drop(reply.send(result.map_err(Error::from)));
             }
-            Then::Accepted { message, reply } => self.accepted(message, reply, result),
+            Then::Accepted { message, cause, reply } => self.accepted(message, cause, reply, result),
             Then::Known { id, reply } => drop(reply.send(result.map(|()| id).map_err(Error::from))),
             Then::OptionsUpdated { options, reply } => {
                 if result.is_ok() {
@@ -326,7 +345,7 @@ impl Task {
         if !record.is_empty() {
             self.recorder.push(Write::Append { stream: StreamName::Events, data: record.into() }, None);
         }
-        self.log.publish(public);
+        self.show(public);
     }
 
     /// Applies events that are in the record already, and gives them to subscribers.
@@ -338,7 +357,17 @@ impl Task {
                 public.push(event);
             }
         }
-        self.log.publish(public);
+        self.show(public);
+    }
+
+    /// Gives events to subscribers.
+    fn show(&mut self, events: Vec<Event>) {
+        self.context.metrics.published(&events);
+        if let Some(turn) = &mut self.turn {
+            turn.watch.published(&events);
+            turn.span.published(&events);
+        }
+        self.log.publish(events);
     }
 
     /// Tells what the session does now, if that is something else than before.

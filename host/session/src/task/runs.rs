@@ -14,10 +14,11 @@ use crate::ports::store;
 use crate::record::{FileInfo, StreamName};
 use crate::recorder::Write;
 use crate::run::{End, Plan, Run, RunCommand, RunEvent, SeenContent, SeenFile};
+use crate::trace::Cause;
 
 impl Task {
-    /// Starts a sandbox with the agent in it.
-    pub(super) fn start_run(&mut self) {
+    /// Starts a sandbox with the agent in it, for the turn that is the cause.
+    pub(super) fn start_run(&mut self, cause: Cause) {
         let restart_count = self.sandbox.as_ref().map_or(0, |sandbox| sandbox.restart_count);
         self.sandbox = Some(SandboxState {
             sandbox_id: None,
@@ -51,6 +52,8 @@ impl Task {
             files: self.state.files().values().cloned().collect(),
             transcripts: self.transcript_streams.clone(),
             limits: self.context.settings.run,
+            metrics: Arc::clone(&self.context.metrics),
+            cause,
         }));
     }
 

@@ -9,10 +9,12 @@ use crate::id::{BlockId, ConversationId, MessageId};
 use crate::manager::Error;
 use crate::message::{self, Message};
 use crate::metadata::Metadata;
+use crate::metrics::TurnWatch;
 use crate::ports::store;
 use crate::record::{RecordChanges, StreamName};
 use crate::recorder::Write;
 use crate::run::RunCommand;
+use crate::trace::{Cause, TurnSpan};
 
 /// The turn that is running.
 pub(super) struct Turn {
@@ -21,6 +23,9 @@ pub(super) struct Turn {
     pub(super) is_delivered: bool,
     /// Whether it is over and only its end is not stored yet.
     pub(super) is_ending: bool,
+    /// Counts it when it is dropped.
+    pub(super) watch: TurnWatch,
+    pub(super) span: TurnSpan,
 }
 
 impl Task {
@@ -51,7 +56,8 @@ impl Task {
         self.repair();
         self.accepting.insert(id, message.clone());
         let data = self.record_lines(&[Event::MessageAccepted { message: message.clone() }]);
-        self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(Then::Accepted { message, reply }));
+        let then = Then::Accepted { message, cause: self.recorder.cause().clone(), reply };
+        self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(then));
     }
 
     /// Whether the id is a message's, or could not be one any more.
@@ -74,10 +80,13 @@ impl Task {
     }
 
     /// The message is in the store.
-    pub(super) fn accepted(&mut self, message: Message, reply: Reply<MessageId>, result: Result<(), store::Error>) {
+    pub(super) fn accepted(&mut self, message: Message, cause: Cause, reply: Reply<MessageId>, result: Result<(), store::Error>) {
         self.accepting.remove(&message.id);
         let id = message.id.clone();
         if result.is_ok() {
+            if cause.is_traced() {
+                self.causes.insert(id.clone(), cause);
+            }
             self.publish_recorded([Event::MessageAccepted { message }]);
         }
         drop(reply.send(result.map(|()| id).map_err(Error::from)));
@@ -116,17 +125,17 @@ impl Task {
             self.begin_turn();
         }
         if let Some(turn) = self.turn.as_ref().filter(|turn| !turn.is_delivered && !turn.is_ending) {
-            let message = turn.message.clone();
+            let (message, cause) = (turn.message.clone(), turn.span.cause());
             if self.run_is_ready && self.run_is_outdated {
                 self.stop_run(self.context.settings.run.stop_grace);
             } else if self.run_is_ready {
-                let is_delivered = self.tell_run(RunCommand::Message(message));
+                let is_delivered = self.tell_run(RunCommand::Message { message, cause });
                 if let Some(turn) = &mut self.turn {
                     turn.is_delivered = is_delivered;
                 }
             } else if self.run.is_none() && self.recorder.is_idle() {
                 // A new sandbox is made from what is stored, so everything must be.
-                self.start_run();
+                self.start_run(cause);
             }
         }
         self.publish_status();
@@ -135,6 +144,12 @@ impl Task {
     fn begin_turn(&mut self) {
         let Some(message) = self.state.queue().front().cloned() else { return };
         self.touch();
+        // One that only another host knows could be called anything.
+        let architecture = self.architecture().map_or("unknown", |architecture| architecture.name());
+        let watch = self.context.metrics.turn(architecture);
+        let cause = self.causes.remove(&message.id).unwrap_or_default();
+        let span = TurnSpan::new(&cause, self.id(), &message.id, architecture);
+        self.recorder.caused_by(span.cause());
         let block = Block::UserMessage(UserMessage {
             id: message.id.clone().into(),
             timestamp: self.context.environment.now(),
@@ -142,7 +157,7 @@ impl Task {
         });
         let started = Event::TurnStarted { message_id: message.id.clone() };
         self.publish([started].into_iter().chain(Event::whole_block(ConversationId::main(), block)));
-        self.turn = Some(Turn { message, is_delivered: false, is_ending: false });
+        self.turn = Some(Turn { message, is_delivered: false, is_ending: false, watch, span });
     }
 
     /// Ends the running turn as soon as the agent can; whether there was one.
@@ -161,6 +176,8 @@ impl Task {
     pub(super) fn end_turn(&mut self, outcome: TurnOutcome) {
         let Some(turn) = self.turn.as_mut().filter(|turn| !turn.is_ending) else { return };
         turn.is_ending = true;
+        turn.watch.ends(&outcome);
+        turn.span.ends(&outcome);
         let message_id = turn.message.id.clone();
         let is_delivered = turn.is_delivered;
         self.touch();
@@ -186,5 +203,6 @@ impl Task {
     pub(super) fn turn_ended(&mut self, events: Vec<Event>) {
         self.publish_recorded(events);
         self.turn = None;
+        self.recorder.caused_by(Cause::default());
     }
 }

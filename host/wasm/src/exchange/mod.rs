@@ -143,9 +143,10 @@ pub enum Phase {
     Remember,
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Phase {
+    /// Its name, as in JSON and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Read => "read",
             Self::Compile => "compile",
             Self::Open => "open",
@@ -154,7 +155,13 @@ impl fmt::Display for Phase {
             Self::SameStore => "same-store",
             Self::Copy => "copy",
             Self::Remember => "remember",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 

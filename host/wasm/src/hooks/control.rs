@@ -104,6 +104,10 @@ impl Caller {
         Self { name, controller }
     }
 
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
+    }
+
     /// Does something to sessions. Ended when the caller does not wait any more: so its deadline is that of the component's call.
     pub(super) async fn ask<T, F>(&self, call: impl FnOnce(Arc<dyn Control>, Name) -> F) -> Result<T, Refusal>
     where

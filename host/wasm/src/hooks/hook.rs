@@ -190,6 +190,11 @@ impl Hook {
         self.pools().map(|pool| pool.instances()).sum()
     }
 
+    /// Instances that there may be.
+    pub fn max_instances(&self) -> usize {
+        self.pools().map(|pool| pool.max_instances()).sum()
+    }
+
     /// Calls so far: deliveries and decisions.
     pub fn counts(&self) -> Counts {
         self.stats.total()

@@ -32,6 +32,7 @@ use crate::engine::Engine;
 use crate::exchange::{
     self, Candidate, Change, History, Occurrence, OnStart, Origin, Phase, Plan, Settings, Shelf, ShelfError, Watch, WatchError,
 };
+use crate::metrics::{Inventory, Role, Standing};
 use crate::persistence::{Concurrency, Persistence, PersistenceOptions, StartError};
 use crate::stats::Counts;
 
@@ -140,6 +141,11 @@ impl Components {
         Ok(components)
     }
 
+    /// What the components run on.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// The store over whichever adapter serves.
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.switch) as Arc<dyn Store>
@@ -206,7 +212,16 @@ impl Components {
             tracing::error!(%error, "failed to remember that the adapter was rolled back; a restart would begin with the one that does not work");
         }
         drop(state);
+        self.engine.metrics().rolled_back(Role::Persistence);
         self.history.note("rolled-back", failed.record.subject(), Some(format!("the first calls of {operation} failed")));
+    }
+}
+
+impl Inventory for Components {
+    fn standings(&self) -> Vec<Standing> {
+        let serving = &self.switch.current().persistence;
+        let (instances, max_instances) = (serving.instances(), serving.max_instances());
+        vec![Standing { role: Role::Persistence, instances, max_instances, backlog: None }]
     }
 }
 

@@ -14,6 +14,7 @@ use super::switch::Changes;
 use super::{CandidateStatus, Components, lock, smoke};
 use crate::copy::{Copier, Totals, Writes};
 use crate::exchange::{self, Candidate, Error, Origin, Phase, Plan, Subject, millis, refused};
+use crate::metrics::Role;
 use crate::persistence::{Persistence, StartError};
 
 /// Rounds in which a migration comes closer before it holds the writes, however much is written meanwhile.
@@ -109,8 +110,10 @@ impl Components {
         let result = self.try_exchange(candidate, plan, migrate, back_to).await;
         *lock(&self.candidate) = None;
         self.switch.stop_watching();
+        let metrics = self.engine.metrics();
         match &result {
             Ok(report) => {
+                metrics.swapped(Role::Persistence, Duration::from_millis(report.total_ms));
                 tracing::info!(
                     serving = %report.record,
                     previous = report.previous_generation,
@@ -121,6 +124,9 @@ impl Components {
                 self.history.note("swapped", report.record.subject(), None);
             }
             Err(error) => {
+                if let Error::Refused { phase, .. } = error {
+                    metrics.refused(Role::Persistence, phase.as_str());
+                }
                 tracing::warn!(%origin, %error, "the persistence adapter stays");
                 // What was refused is not needed any more. A few names are read.
                 let state = lock(&self.state).clone();
@@ -288,6 +294,7 @@ impl Components {
         }
         let began = Instant::now();
         previous.persistence.shutdown(self.settings.drain_timeout).await;
+        self.engine.metrics().drained(Role::Persistence, began.elapsed());
         tracing::info!(retired = %previous.record, drained = ?began.elapsed(), "a persistence adapter has ended");
     }
 

@@ -82,3 +82,80 @@ fn check_file(stored: &Stored, session: &str, path: &str, file: &File) -> anyhow
     ensure!(digest == file.sha256, "the file {path} has the SHA-256 {digest} instead of {}", file.sha256);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store of one session with a transcript of two chunks and a file, after which `then` is done to it.
+    fn store(then: &str) -> Stored {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let database = rusqlite::Connection::open(&path).unwrap();
+        let made = database.execute_batch(
+            "CREATE TABLE sessions (id, epoch, created_at, last_activity, profile, architecture, name, options, extra);
+             CREATE TABLE streams (id, session, name, length);
+             CREATE TABLE stream_chunks (stream, start, data);
+             CREATE TABLE files (id, session, path, size, sha256, created_at, modified_at, extra);
+             CREATE TABLE file_chunks (file, start, data);
+             INSERT INTO sessions VALUES ('s', 1, 10, 20, 'default', 'echo', NULL, '{}', NULL);
+             INSERT INTO streams VALUES (1, 's', 'transcript/main', 6);
+             INSERT INTO stream_chunks VALUES (1, 0, x'616263'), (1, 3, x'646566');
+             INSERT INTO files VALUES
+                 (1, 's', 'a.txt', 1, 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', 11, 12, NULL);
+             INSERT INTO file_chunks VALUES (1, 0, x'61');",
+        );
+        made.unwrap();
+        database.execute_batch(then).unwrap();
+        Stored::open(&path).unwrap()
+    }
+
+    fn compared(then: &str, worked: &[&str], deleted: &[&str]) -> anyhow::Result<Equal> {
+        let [worked, deleted] = [worked, deleted].map(|ids| ids.iter().map(|id| (*id).to_owned()).collect());
+        compare(&store(""), &store(then), Since { worked: &worked, file: "work.txt", deleted: &deleted })
+    }
+
+    #[test]
+    fn what_is_the_same_is_equal_however_it_is_cut() {
+        let cut = "DELETE FROM stream_chunks; INSERT INTO stream_chunks VALUES (1, 0, x'61626364'), (1, 4, x'6566')";
+        let equal = compared(cut, &[], &[]).unwrap();
+        assert_eq!((equal.sessions, equal.streams, equal.files, equal.bytes), (1, 1, 1, 7));
+    }
+
+    #[test]
+    fn whatever_is_different_is_found() {
+        for then in [
+            "DELETE FROM sessions",
+            "UPDATE sessions SET last_activity = 21",
+            "DELETE FROM streams",
+            "UPDATE stream_chunks SET data = x'616264' WHERE start = 0",
+            "DELETE FROM stream_chunks WHERE start = 3",
+            "UPDATE stream_chunks SET start = 4 WHERE start = 3",
+            "UPDATE streams SET length = 7",
+            "DELETE FROM files",
+            "UPDATE files SET modified_at = 13",
+            "UPDATE file_chunks SET data = x'62'",
+        ] {
+            assert!(compared(then, &[], &[]).is_err(), "{then}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_went_on_has_more_and_nothing_less() {
+        let longer =
+            "UPDATE streams SET length = 7; INSERT INTO stream_chunks VALUES (1, 6, x'67'); UPDATE sessions SET last_activity = 21;";
+        assert_eq!(compared(longer, &["s"], &[]).unwrap().bytes, 7);
+        assert!(compared(longer, &[], &[]).is_err());
+        for then in
+            ["UPDATE stream_chunks SET data = x'616264' WHERE start = 0", "UPDATE sessions SET created_at = 11", "DELETE FROM files"]
+        {
+            assert!(compared(&format!("{longer}{then}"), &["s"], &[]).is_err(), "{then}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_deleted_may_be_gone() {
+        assert_eq!(compared("DELETE FROM sessions", &[], &["s"]).unwrap().sessions, 0);
+        assert!(compared("DELETE FROM sessions", &["s"], &["t"]).is_err());
+    }
+}

@@ -14,6 +14,15 @@ fn an_error_names_key_value_and_place() {
         ("session.sync_interval = '8761h'", format!(r#"agent-host.toml:1:25: session.sync_interval = "8761h": {positive}"#)),
         ("limits.line = '3 parsecs'", format!(r#"agent-host.toml:1:15: limits.line = "3 parsecs": {size}"#)),
         ("limits.line = -1", format!("agent-host.toml:1:15: limits.line = -1: {size}")),
+        (
+            "telemetry.sample_ratio = 1.5",
+            "agent-host.toml:1:26: telemetry.sample_ratio = 1.5: expected a number from 0 to 1".into(),
+        ),
+        (
+            "telemetry.otlp_endpoint = 'http://user:key@host'",
+            r#"agent-host.toml:1:27: telemetry.otlp_endpoint = "http://user:key@host": expected a URL such as "http://localhost:4318", without user, query or fragment"#
+                .into(),
+        ),
         ("limits.queue = 0", "agent-host.toml:1:16: limits.queue = 0: expected a whole number, at least 1".into()),
         ("persistence.limits.instances = 1.5", "agent-host.toml:1:32: persistence.limits.instances = 1.5: expected a whole number, at least 1".into()),
         (

@@ -109,7 +109,8 @@ fn every_setting_can_be_given_in_every_way() {
     let mut names = std::collections::BTreeSet::new();
     for setting in setting::settings() {
         assert!(names.insert(setting.flag()) && names.insert(setting.variable()), "{} is not the only one of its name", setting.key);
-        let value = setting.default.as_deref().unwrap_or("'given'");
+        // Any path can be called that.
+        let value = setting.default.as_deref().unwrap_or("'http://given'");
         let (section, name) = setting.key.rsplit_once('.').unwrap_or(("", &setting.key));
         let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
         for (setup, place) in [
@@ -183,6 +184,18 @@ fn claude_gets_the_variables_of_its_login_unless_the_configuration_says_otherwis
     let names = |setup: &Setup| setup.load().agents.claude_agent_sdk.env.into_keys().collect::<Vec<_>>();
     assert_eq!(names(&setup), ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"]);
     assert_eq!(names(&setup.toml("[agents.claude-agent-sdk.env]\nMINE = 'x'")), ["MINE"]);
+}
+
+#[test]
+fn traces_go_where_the_setting_says_or_else_the_standard_variable() {
+    let endpoint = |setup: &Setup| setup.load().telemetry.otlp_endpoint.map(|endpoint| endpoint.traces());
+    assert_eq!(endpoint(&Setup::new()), None);
+    let setup = Setup::new().variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
+    assert_eq!(endpoint(&setup).as_deref(), Some("http://collector:4318/v1/traces"));
+    assert!(setup.try_load().unwrap().effective.contains("# environment variable OTEL_EXPORTER_OTLP_ENDPOINT\n"));
+    let setup = setup.toml("telemetry.otlp_endpoint = 'https://traces.example.org/otlp'\ntelemetry.sample_ratio = 0.25");
+    assert_eq!(endpoint(&setup).as_deref(), Some("https://traces.example.org/otlp/v1/traces"));
+    assert_eq!(setup.load().telemetry.sample_ratio.get(), 0.25);
 }
 
 #[test]
@@ -278,10 +291,13 @@ fn the_example_file_says_the_defaults() {
     let example = reference::example();
     assert_eq!(values(&Setup::new().toml(&example).try_load().unwrap().effective), defaults);
 
-    // The same with the comment signs taken away, but for the two whose default is none or depends on others, and for the tables of lists.
+    // The same with the comment signs taken away, but for those whose default is none or depends on others, and for the tables of lists.
     let (example, _) = example.split_once("# [[").unwrap();
-    let names: Vec<&str> =
-        setting::settings().iter().map(|setting| setting.name).filter(|name| !["dir", "databases"].contains(name)).collect();
+    let names: Vec<&str> = setting::settings()
+        .iter()
+        .map(|setting| setting.name)
+        .filter(|name| !["dir", "databases", "otlp_endpoint"].contains(name))
+        .collect();
     let is_setting = |line: &str| names.iter().any(|name| line.starts_with(&format!("# {name} = ")));
     let live: Vec<&str> = example.lines().map(|line| if is_setting(line) { &line[2..] } else { line }).collect();
     let loaded = Setup::new().toml(&live.join("\n")).try_load().unwrap();

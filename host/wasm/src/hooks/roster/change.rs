@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agent_host_session::time::Timestamp;
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::hooks::delivery::DeliveryOptions;
 use crate::hooks::hook::Hook;
 use crate::hooks::spool::Begin;
 use crate::hooks::start::Name;
+use crate::metrics::Role;
 
 /// A hook that is to be there.
 #[derive(Clone, Debug)]
@@ -65,10 +66,14 @@ impl Roster {
         match &result {
             Ok(report) => {
                 let Record { called, version, generation, .. } = &report.record;
+                self.engine.metrics().swapped(role(name), Duration::from_millis(report.total_ms));
                 tracing::info!(hook = %name, called, version, generation, elapsed_ms = report.total_ms, "an event hook serves");
                 self.history.note("swapped", subject(name, &report.record), None);
             }
             Err(error) => {
+                if let Error::Refused { phase, .. } = error {
+                    self.engine.metrics().refused(role(name), phase.as_str());
+                }
                 tracing::warn!(hook = %name, %origin, %error, "the event hooks stay as they are");
                 let nobody = Subject { hook: Some(name.to_string()), ..Subject::default() };
                 self.history.note("refused", nobody, Some(error.to_string()));
@@ -233,6 +238,7 @@ impl Roster {
 
     async fn roll_back(&self, name: &Name, before: Before, operation: &'static str) {
         let Before { entry, hook, options } = before;
+        self.engine.metrics().rolled_back(role(name));
         tracing::error!(hook = %name, operation, generation = entry.record.generation, "the new event hook does not work; the one before it serves again");
         let mut state = lock(&self.state).clone();
         let failed = state.entry(name.as_str()).map(|entry| entry.record.clone());
@@ -310,7 +316,9 @@ impl Roster {
     /// What is being delivered has the time of a call to end; after that it comes again.
     async fn end_delivery(&self, running: &mut Running) {
         if let Some(delivery) = running.delivery.take() {
+            let began = Instant::now();
             delivery.stop(self.settings.drain_timeout.min(running.hook.call_timeout())).await;
+            self.engine.metrics().drained(role(running.hook.name()), began.elapsed());
         }
     }
 
@@ -373,6 +381,10 @@ impl Roster {
             tracing::warn!(%error, "failed to remove components that are not needed any more");
         }
     }
+}
+
+fn role(name: &Name) -> Role {
+    Role::Hook(name.as_str().into())
 }
 
 fn subject(name: &Name, record: &Record) -> Subject {

@@ -7,6 +7,7 @@ use super::{Member, Record, Roster, lock};
 use crate::exchange::{Occurrence, Origin, Phase};
 use crate::hooks::hook::{Hook, OnFailure};
 use crate::hooks::spool::Backlog;
+use crate::metrics::{Inventory, Role, Standing};
 use crate::stats::Counts;
 
 /// All hooks.
@@ -92,6 +93,26 @@ pub struct CandidateStatus {
     pub phase: Phase,
     /// Since when this phase runs.
     pub since: Timestamp,
+}
+
+impl Inventory for Roster {
+    fn standings(&self) -> Vec<Standing> {
+        let backlogs = self.spool.backlogs();
+        let standing = |member: &Member| {
+            let running = member.running.as_ref();
+            Standing {
+                role: Role::Hook(member.name.as_str().into()),
+                instances: running.map_or(0, |running| running.hook.instances()),
+                max_instances: running.map_or(0, |running| running.hook.max_instances()),
+                backlog: backlogs.get(member.name.as_str()).copied(),
+            }
+        };
+        lock(&self.members).iter().map(standing).collect()
+    }
+
+    fn lost_events(&self) -> u64 {
+        self.spool.lost()
+    }
 }
 
 impl Roster {

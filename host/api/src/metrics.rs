@@ -1,0 +1,45 @@
+//! What is counted of the host, for Prometheus: what this crate counts itself, and the answer to whoever asks for all of it.
+
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use crate::problem::Problem;
+
+/// The form in which metrics are told: the one that every scraper of the last ten years reads.
+pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// All that is counted.
+pub(crate) struct Metrics {
+    registry: Registry,
+    slow_subscribers: Family<[(&'static str, &'static str); 1], Counter>,
+}
+
+impl Metrics {
+    /// What is in the registry, and what is counted here.
+    pub(crate) fn new(mut registry: Registry) -> Self {
+        let slow_subscribers = Family::default();
+        registry.register(
+            "subscribers_dropped",
+            "Clients that were dropped because they read too slowly: events that they had not read were not there any more, or they took nothing at all",
+            slow_subscribers.clone(),
+        );
+        Self { registry, slow_subscribers }
+    }
+
+    /// A subscriber did not keep up.
+    pub(crate) fn subscriber_dropped(&self, reason: &'static str) {
+        self.slow_subscribers.get_or_create_owned(&[("reason", reason)]).inc();
+    }
+
+    /// Everything as text.
+    ///
+    /// # Errors
+    /// The answer to give if something that is counted cannot be written.
+    pub(crate) fn text(&self) -> Result<String, Problem> {
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &self.registry).map_err(|error| Problem::internal("write the metrics", &error))?;
+        Ok(text)
+    }
+}

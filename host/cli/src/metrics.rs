@@ -1,0 +1,22 @@
+//! What is counted of the host as a whole, for `/metrics`.
+
+use std::sync::Arc;
+
+use agent_host_session::manager::Manager;
+use agent_host_wasm::hooks::Roster;
+use agent_host_wasm::swap::Components;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// What every name begins with.
+const PREFIX: &str = "agent_host";
+
+/// Everything that the host's parts count.
+pub fn registry(manager: &Arc<Manager>, components: &Arc<Components>, roster: &Arc<Roster>) -> Registry {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register("build", "The host's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+    manager.register_metrics(&mut registry);
+    let inventories = vec![Arc::clone(components) as _, Arc::clone(roster) as _];
+    agent_host_wasm::metrics::register(components.engine(), inventories, &mut registry);
+    registry
+}
