@@ -375,12 +375,13 @@ async fn a_peer_that_does_not_answer_pings_is_dropped() {
 
 #[tokio::test]
 async fn a_peer_that_answers_pings_stays() {
-    let socket = SocketOptions { heartbeat: Duration::from_millis(20), ..SocketOptions::default() };
+    // A peer has two of these to answer, which a busy machine must not make too short.
+    let socket = SocketOptions { heartbeat: Duration::from_millis(500), ..SocketOptions::default() };
     let host = Host::start(Options { socket, ..Options::default() }).await;
     let mut socket = host.socket().await;
     socket.until("sessions:list").await;
     let mut pings = 0;
-    while pings < 10 {
+    while pings < 4 {
         // Reading answers the ping.
         match within("a ping", futures_util::StreamExt::next(&mut socket.stream)).await {
             Some(Ok(Message::Ping(_))) => pings += 1,

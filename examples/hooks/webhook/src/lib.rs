@@ -34,8 +34,8 @@
 //! grants = { http = ["https://example.org/hooks/agent-host"], env = { WEBHOOK_SECRET = "env:WEBHOOK_SECRET" } }
 //! ```
 //!
-//! Redirects are the host's affair, and it does what browsers do: after a 301, 302 or 303 it asks with a GET, without the events. With the grant above it is
-//! refused wherever that leads, and the hook fails for all to see. With a wide pattern, a page that answers 200 would count as a receiver that has had them.
+//! A redirect by 307 or 308 is followed by the host, to where the grant allows. One by 301, 302 or 303 would make a GET of it, without the events: it is a failure for all
+//! to see.
 //!
 //! # What a receiver can rely on
 //!
