@@ -96,6 +96,12 @@ pub enum AdminError {
     /// There is no such hook.
     #[error("{0}")]
     UnknownHook(String),
+    /// The host is about to end.
+    #[error("{0}")]
+    ShuttingDown(String),
+    /// The host failed, a full disk for instance.
+    #[error("{0}")]
+    Failed(String),
     /// What was asked for cannot be.
     #[error("{0}")]
     Invalid(String),
@@ -114,6 +120,8 @@ impl From<AdminError> for Problem {
         match error {
             AdminError::Busy(reason) => Self::new(Code::SwapUnderWay, reason),
             AdminError::NothingEarlier(reason) => Self::new(Code::NothingEarlier, reason),
+            AdminError::ShuttingDown(reason) => Self::new(Code::ShuttingDown, reason),
+            AdminError::Failed(reason) => Self::new(Code::Internal, reason),
             AdminError::UnknownHook(reason) => Self::new(Code::HookNotFound, reason),
             AdminError::Invalid(reason) => Self::new(Code::InvalidRequest, reason),
             AdminError::Refused { phase, reason } => Self::new(Code::ComponentRefused, reason).in_phase(phase),
@@ -225,6 +233,11 @@ impl Sent {
         if is_wasm {
             let bytes = body::bytes(request, options.max_component_bytes, options.upload_timeout).await?;
             return Ok(Self { component: Component::Bytes(bytes), config, grants });
+        }
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: usize| length > options.max_small_body_bytes) {
+            let detail = format!("a component is sent with content-type: {WASM}; the JSON that names one is smaller");
+            return Err(Problem::new(Code::InvalidRequest, detail));
         }
         let mut request: SwapRequest = body::read(request, options.max_small_body_bytes, options.body_timeout).await?;
         let component = request.component()?;

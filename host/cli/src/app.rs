@@ -81,7 +81,7 @@ impl Host {
     }
 
     /// Ends what is left when its sessions have ended.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         self.roster.shutdown(COMPONENT_GRACE).await;
         self.components.shutdown(COMPONENT_GRACE).await;
     }
@@ -129,22 +129,22 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             None => served.await,
         };
         ended.context("the server broke off")??;
+        host.close().await;
         anyhow::Ok(())
     };
     tokio::select! {
         drained = drain => drained?,
         () = stop.received() => anyhow::bail!("ended by a second signal, before everything was stored"),
     }
-    host.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// What components run on: with room for one generation that serves, one that can be gone back to, and one of the adapter that is being prepared.
+/// What components run on: with room for one generation of each that serves, one that can be gone back to, and one that is being prepared.
 fn engine(config: &Config, data_dir: &DataDir) -> anyhow::Result<Engine> {
     let hooks = config.hooks.iter().map(|hook| &hook.limits);
     // Beside the instances that decide there is one that is told of events.
-    let of_hooks = hooks.clone().map(|limits| instances(limits).saturating_add(1).saturating_mul(2)).fold(0, u32::saturating_add);
+    let of_hooks = hooks.clone().map(|limits| instances(limits).saturating_add(1).saturating_mul(3)).fold(0, u32::saturating_add);
     let of_adapter = instances(&config.persistence.limits).saturating_mul(3);
     let memory = hooks.chain([&config.persistence.limits]).map(|limits| bytes(limits.memory));
     Ok(Engine::new(EngineOptions {

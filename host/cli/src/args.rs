@@ -83,7 +83,7 @@ pub enum Command {
         /// Goes back to what the configuration names.
         #[arg(long, conflicts_with_all = ["component", "set", "grants"])]
         configured: bool,
-        /// What the component is told when it is opened; what the present one was told if not given.
+        /// What the component is told when it is opened: all of it, if any is given; if none is, what the present one was told.
         #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
         set: Vec<(String, String)>,
         /// What it may use, in JSON: {"databases": {"main": "sqlite:/PATH"}}; what the present one may use if not given.
@@ -153,7 +153,7 @@ pub enum ComponentsCommand {
 /// What can be done with event hooks.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum HookCommand {
-    /// Adds a hook, or gives the one of this name another component: its events go on where it was.
+    /// Adds a hook, or gives the one of this name another component: its events go on where it was. It is enabled then.
     Add {
         /// The hook's name in the host.
         name: String,
@@ -163,10 +163,10 @@ pub enum HookCommand {
         /// Goes back to what the configuration names.
         #[arg(long, conflicts_with_all = ["component", "set", "grants"])]
         configured: bool,
-        /// What the component is told when it is opened; what the present one was told if not given.
+        /// What the component is told when it is opened: all of it, if any is given; if none is, what the present one was told.
         #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
         set: Vec<(String, String)>,
-        /// What it may use, in JSON: {"http": ["https://example.org/*"]}; what the present one may use if not given.
+        /// All that it may use, in JSON: {"http": ["https://example.org/*"]}; what the present one may use if not given. Relative paths are relative to the host's working directory.
         #[arg(long, value_name = "JSON")]
         grants: Option<String>,
         /// With which event a hook begins that was not there before.

@@ -25,6 +25,7 @@ struct Place {
 /// Copies from one store to another and gives what was copied. A store is `sqlite:PATH`, or the path of a configuration file, whose `[persistence]` it is then.
 /// A copy that was broken off goes on when it is begun again.
 pub async fn copy(from: &str, to: &str) -> anyhow::Result<Totals> {
+    anyhow::ensure!(from != to, "both stores are {from}");
     let source = open(from, true).await.with_context(|| format!("failed to open the store to copy from, {from}"))?;
     let target = open(to, false).await.with_context(|| format!("failed to open the store to copy to, {to}"))?;
     // Draws nothing where nobody looks.
@@ -59,7 +60,9 @@ async fn open(store: &str, must_exist: bool) -> anyhow::Result<Place> {
             anyhow::ensure!(!must_exist || path.is_file(), "there is no database {}", path.display());
             flags.insert("persistence.component".to_owned(), "sqlite".to_owned());
             flags.insert("persistence.grants.databases".to_owned(), "{}".to_owned());
-            (load(None, &flags)?, path, None)
+            // In a host's data directory it is that host's: it must not run.
+            let data_dir = path.parent().filter(|directory| directory.join("lock").is_file()).map(DataDir::open).transpose()?;
+            (load(None, &flags)?, path, data_dir)
         }
         None => {
             let config = load(Some(Path::new(store)), &flags)?;

@@ -26,7 +26,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{Arguments, Command, ComponentCommand, ComponentsCommand, HookCommand, HostArguments, Kind, ReferenceFormat};
 use crate::config::environment::Process;
-use crate::config::{Loaded, Sources, reference};
+use crate::config::{Loaded, Reach, Sources, reference};
 use crate::operate::Given;
 use crate::telemetry::Telemetry;
 
@@ -59,7 +59,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Watch { ref session, ref url, ref key_variable }) => {
             let url = match url {
                 Some(url) => url.clone(),
-                None => format!("http://{}", load(&arguments)?.config.listen),
+                None => format!("http://{}", reach(&arguments)?.listen),
             };
             let key = key_variable.as_deref().map(key_from).transpose()?;
             runtime()?.block_on(watch::watch(&url, session, key.as_deref()))?;
@@ -124,21 +124,30 @@ fn key_from(variable: &str) -> anyhow::Result<String> {
 
 /// The running host that an operator means.
 fn running(arguments: &Arguments, host: &HostArguments) -> anyhow::Result<operate::Host> {
-    let config = load(arguments)?.config;
-    let url = host.url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
-    let key = match (&host.key_variable, config.auth.admin_keys.first()) {
+    let reach = reach(arguments)?;
+    let url = host.url.clone().unwrap_or_else(|| format!("http://{}", reach.listen));
+    let key = match (&host.key_variable, reach.admin_keys.first()) {
         (Some(variable), _) => key_from(variable)?.into(),
         (None, Some(key)) => key.value().clone(),
-        (None, None) => operate::key_in(&config.data_dir)?,
+        (None, None) => operate::key_in(&reach.data_dir)?,
     };
     operate::Host::new(&url, key)
 }
 
 fn load(arguments: &Arguments) -> anyhow::Result<Loaded> {
+    with_sources(arguments, config::load)
+}
+
+/// How to reach the running host that the configuration is of.
+fn reach(arguments: &Arguments) -> anyhow::Result<Reach> {
+    with_sources(arguments, config::load_reach)
+}
+
+fn with_sources<T>(arguments: &Arguments, read: impl FnOnce(&Sources<'_>) -> Result<T, config::Error>) -> anyhow::Result<T> {
     let working_dir = std::env::current_dir().context("failed to find the working directory")?;
     let sources =
         Sources { file: arguments.config.as_deref(), flags: &arguments.settings.0, environment: &Process, working_dir: &working_dir };
-    Ok(config::load(&sources)?)
+    Ok(read(&sources)?)
 }
 
 fn serve(loaded: Loaded) -> anyhow::Result<()> {

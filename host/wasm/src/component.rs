@@ -1,7 +1,9 @@
 //! A component: where it comes from, and what it must export to be a persistence adapter or an event hook.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::builtin;
@@ -49,7 +51,7 @@ pub enum LoadError {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The bytes are not a component.
     #[error("failed to compile the component {component}: {reason}")]
@@ -99,10 +101,27 @@ impl Source {
                 .map(Into::into)
                 .ok_or_else(|| LoadError::UnknownBuiltin { name: name.clone(), known: builtin::names().collect::<Vec<_>>().join(", ") }),
             Self::File(path) | Self::Kept { path, .. } => {
-                std::fs::read(path).map(Into::into).map_err(|source| LoadError::Read { path: path.clone(), source })
+                read_file(path).map(Into::into).map_err(|source| LoadError::Read { path: path.clone(), source })
             }
         }
     }
+}
+
+/// The largest component that is read, in bytes. Python's, the largest that are usual, have 18 MB.
+pub const MAX_COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Reads a file, unless it is something that has no end, such as a device, or for which somebody has to write first, such as a pipe.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    // Looked at before it is opened, which alone may wait for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_COMPONENT_BYTES {
+        return Err(io::Error::other(format!("it has more than {MAX_COMPONENT_BYTES} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// A compiled component. Clones share the code.

@@ -34,8 +34,8 @@ impl Default for Limits {
             memory: 256 * 1024 * 1024,
             // An honest call computes for milliseconds.
             cpu: Duration::from_secs(5),
-            // Longer than a database's own busy timeout, shorter than clients' patience.
-            call_timeout: Duration::from_secs(30),
+            // Far above what a slow disk needs, shorter than clients' patience.
+            call_timeout: Duration::from_secs(10),
             // A schema may have to be migrated.
             open_timeout: Duration::from_secs(120),
             // Some hundred bytes for each of the lines that may be said: more than anybody reads, and no disk is full of it soon.

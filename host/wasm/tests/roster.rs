@@ -5,7 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -348,4 +348,119 @@ async fn a_hook_that_begins_at_the_start_is_told_what_is_kept() {
     let request = HookRequest { begin: Some(Begin::AtStart), ..obedient(EVENTS) };
     world.roster.put(&name("b"), request).await.unwrap();
     world.expect(&["a 1", "b 1"]).await;
+}
+
+/// Makes the directory of components one that nothing can be put into: a file is in its place.
+struct Unwritable {
+    state: PathBuf,
+    kept: Vec<u8>,
+}
+
+impl Unwritable {
+    /// `state.json` becomes a directory, over which no file can be renamed.
+    fn new(world: &World) -> Self {
+        let state = world.directory.path().join("hooks/state.json");
+        let kept = std::fs::read(&state).unwrap();
+        std::fs::remove_file(&state).unwrap();
+        std::fs::create_dir(&state).unwrap();
+        std::fs::write(state.join("x"), "").unwrap();
+        Self { state, kept }
+    }
+
+    fn end(self) {
+        std::fs::remove_dir_all(&self.state).unwrap();
+        std::fs::write(self.state, self.kept).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_kept_changes_nothing_and_loses_nothing() {
+    let mut world = world(Config::default()).await;
+    world.put("a", EVENTS).await;
+    world.publish("1");
+    world.expect(&["a 1"]).await;
+    let unwritable = Unwritable::new(&world);
+    // One that wants no events, and one that wants others.
+    for config in [&[("decides", "messages")][..], &[("events", "*"), ("decides", "messages")]] {
+        for hook in ["a", "new"] {
+            let error = world.roster.put(&name(hook), obedient(config)).await.unwrap_err();
+            assert!(matches!(error, Error::Refused { phase: Phase::Remember, .. }), "{error}");
+        }
+    }
+    assert!(matches!(world.roster.remove(&name("a")).await, Err(Error::NotKept(_))));
+    assert!(matches!(world.roster.enable(&name("a"), false).await, Err(Error::NotKept(_))));
+    assert_eq!(world.message("deny it").await, Verdict::Allow, "the one before is at work");
+    world.publish("2");
+    world.expect(&["a 1", "a 2"]).await;
+    unwritable.end();
+    world.roster.enable(&name("a"), false).await.unwrap();
+    world.publish("3");
+    let error = Unwritable::new(&world);
+    assert!(matches!(world.roster.enable(&name("a"), true).await, Err(Error::Refused { phase: Phase::Remember, .. })));
+    error.end();
+    world.roster.enable(&name("a"), true).await.unwrap();
+    world.expect(&["a 1", "a 2", "a 3"]).await;
+}
+
+#[tokio::test]
+async fn a_hook_that_wants_no_events_any_more_has_none_waiting_when_it_has_proved_itself() {
+    let mut world = world(Config::default()).await;
+    world.put("a", EVENTS).await;
+    world.publish("1");
+    world.expect(&["a 1"]).await;
+    world.put("a", &[("decides", "messages")]).await;
+    world.publish("2");
+    assert!(world.hooks()[0].backlog.is_some(), "what the one before may need is kept");
+    // It fails to decide, again and again, and gives way.
+    for _ in 0..3 {
+        assert_eq!(world.message("error").await, Verdict::Allow);
+    }
+    world.expect(&["a 1", "a 2"]).await;
+    assert_eq!(world.history().last(), Some(&"rolled-back"));
+}
+
+#[tokio::test]
+async fn interests_that_grow_miss_nothing_from_then_on() {
+    let mut world = world(Config::default()).await;
+    world.put("a", &[("events", "other")]).await;
+    for round in 0..5 {
+        world.put("a", EVENTS).await;
+        world.publish(&round.to_string());
+        world.put("a", &[("events", "other,told")]).await;
+    }
+    world.expect(&["a 0", "a 1", "a 2", "a 3", "a 4"]).await;
+}
+
+#[tokio::test]
+async fn what_was_replaced_is_ended_when_the_next_one_comes() {
+    let world = world(Config::default()).await;
+    // Each takes three instances; the engine has room for 128.
+    for _ in 0..60 {
+        world.put("a", &[("events", "told"), ("decides", "messages")]).await;
+    }
+    assert_eq!(world.hooks()[0].record.generation, 60);
+}
+
+#[tokio::test]
+async fn a_hook_that_is_disabled_in_its_probation_stays_disabled() {
+    let world = world(Config::default()).await;
+    world.put("a", EVENTS).await;
+    world.put("a", &[("events", "told"), ("fails", "yes")]).await;
+    world.publish("1");
+    world.roster.enable(&name("a"), false).await.unwrap();
+    assert_eq!(world.names(), ["a disabled"]);
+    let world = world.restart(Config::default(), OnStart::Last).await;
+    assert_eq!(world.names(), ["a disabled"]);
+    assert_eq!(world.hooks()[0].record.generation, 2);
+}
+
+#[tokio::test]
+async fn a_host_that_ends_changes_nothing_any_more() {
+    let world = world(Config::default()).await;
+    world.put("a", EVENTS).await;
+    world.roster.shutdown(DEADLINE).await;
+    assert!(matches!(world.roster.put(&name("b"), obedient(EVENTS)).await, Err(Error::ShuttingDown)));
+    assert!(matches!(world.roster.remove(&name("a")).await, Err(Error::ShuttingDown)));
+    let world = world.restart(Config::default(), OnStart::Last).await;
+    assert_eq!(world.names(), ["a serving"]);
 }

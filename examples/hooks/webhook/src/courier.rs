@@ -10,11 +10,12 @@ use crate::body::{Body, Form};
 use crate::signature::Key;
 use crate::transport::Transport;
 
-/// How long a call may take: half of what the host gives it by default, so that it ends in an error that says why, not in the end of its instance.
-const BUDGET: Duration = Duration::from_secs(15);
+/// How long a call may take: less than the 10 s that the host gives it by default, so that it ends in an error that says why, not in the end of its instance, which knows what
+/// was received of a batch that is too large for one request.
+const BUDGET: Duration = Duration::from_secs(7);
 
 /// How long a try waits for an answer. A receiver that works through events before it answers is slower than this at its own cost.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// With less time than this left no try is begun.
 const LEAST_TIMEOUT: Duration = Duration::from_millis(500);
@@ -23,7 +24,7 @@ const LEAST_TIMEOUT: Duration = Duration::from_millis(500);
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
 /// The longest `Retry-After` that is waited for in the call; a longer one is kept to between calls.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest `Retry-After` that is kept to: a receiver's mistake must not stop its events for days.
 const LONGEST_REST: Duration = Duration::from_secs(10 * 60);

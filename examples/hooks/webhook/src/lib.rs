@@ -19,8 +19,8 @@
 //! | `secret_env` | The environment variable that holds the secret. Several, separated by commas, each give a signature: so a secret is changed without a gap. | `WEBHOOK_SECRET` |
 //! | `unsigned` | `true` sends without a signature. | `false` |
 //!
-//! A secret is `whsec_` and base64, as the convention has it, or any other text, whose bytes then are the key. It is an environment variable since the
-//! configuration is shown to operators and a grant is not.
+//! A secret is `whsec_` and base64, as the convention has it, or any other text, whose bytes then are the key. It is an environment variable, granted
+//! by reference, since the configuration is shown to operators.
 //!
 //! # Grants
 //!

@@ -54,7 +54,7 @@ impl Configuration for ConfiguredHooks {
             (None, None) => Grants::default(),
         };
         let config = config.cloned().unwrap_or_default().into_iter().collect();
-        // A hook that is not configured has what is configured for hooks where nothing is said.
+        // These are what a configured hook has where nothing is said, which a test sees to.
         let Some(hook) = configured else {
             let options = HookOptions { config, grants, ..HookOptions::default() };
             return Ok((options, DeliveryOptions::default()));
@@ -76,5 +76,26 @@ pub fn spool_options(events: &schema::Events) -> SpoolOptions {
         backlog: Bounds { events: events.backlog, bytes: events.backlog_bytes },
         keep_bytes: events.keep_bytes,
         keep_for: events.keep_for,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hook_that_is_added_has_the_limits_of_one_that_is_configured_without_any() {
+        let directory = tempfile::tempdir().unwrap();
+        let component = directory.path().join("a.wasm");
+        std::fs::write(&component, "").unwrap();
+        let file = directory.path().join("agent-host.toml");
+        std::fs::write(&file, "[[hooks]]\nname = 'configured'\ncomponent = 'a.wasm'\n").unwrap();
+        let flags = BTreeMap::new();
+        let environment = BTreeMap::<String, String>::new();
+        let sources = crate::config::Sources { file: Some(&file), flags: &flags, environment: &environment, working_dir: directory.path() };
+        let hooks = crate::config::load(&sources).unwrap().config.hooks;
+        let configured = ConfiguredHooks::new(hooks, Grantor::new().unwrap());
+        let of = async |name: &str| format!("{:?}", configured.options(&Name::new(name).unwrap(), &Plan::configured()).await.unwrap());
+        assert_eq!(of("configured").await, of("added").await);
     }
 }

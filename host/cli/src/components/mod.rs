@@ -54,7 +54,8 @@ pub async fn inspect(file: &Path, wants_json: bool) -> anyhow::Result<()> {
     if wants_json {
         println!("{:#}", as_json(&inspection));
     } else {
-        print!("{inspection}");
+        println!("{inspection}");
     }
+    anyhow::ensure!(inspection.can_run, "this host cannot run {}", file.display());
     Ok(())
 }

@@ -90,6 +90,8 @@ fn refused(error: Error) -> AdminError {
     match error {
         Error::Busy => AdminError::Busy(error.to_string()),
         Error::NothingEarlier => AdminError::NothingEarlier(error.to_string()),
+        Error::ShuttingDown => AdminError::ShuttingDown(error.to_string()),
+        Error::NotKept(_) => AdminError::Failed(error.to_string()),
         Error::UnknownHook(_) => AdminError::UnknownHook(error.to_string()),
         Error::Refused { phase, reason } => AdminError::Refused { phase: phase.to_string(), reason },
     }

@@ -32,7 +32,10 @@ impl Configured {
     fn has_main(&self, plan: &Plan) -> bool {
         match &plan.origin {
             Origin::Builtin(name) => name == "sql",
-            Origin::Configured | Origin::File(_) | Origin::Upload => self.persistence.component == Component::Sqlite,
+            // Whoever says what it may use says all of it.
+            Origin::Configured | Origin::File(_) | Origin::Upload => {
+                plan.grants.is_none() && self.persistence.component == Component::Sqlite
+            }
         }
     }
 }

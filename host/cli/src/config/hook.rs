@@ -51,9 +51,8 @@ impl Read for Hook {
         };
         for (required, what) in [("name", "what it is called in this host"), ("component", "the path of a .wasm file")] {
             if !fields.iter().any(|(name, _)| name == required) {
-                // The whole table is not quoted: a secret may be in it.
-                let shown = Node { value: Self::shown(&node.value), ..node.clone() };
-                return Err(refuse::<Self>(&shown, format!("{required} is missing: {what}")));
+                // The table is not quoted: a secret may be in it, be it under a misspelt name.
+                return Err(Error::bad_secret(node, format!("{required} is missing: {what}")));
             }
         }
         Self::read_from(node, context)

@@ -80,7 +80,8 @@ impl Layers {
     /// If it is not a table or has a key that there is no setting for.
     pub(super) fn add_as(&mut self, section: &str, table: &Node) -> Result<(), Error> {
         let Value::Table(nodes) = &table.value else {
-            return Err(Error::bad_value(table, "expected a table such as { NAME = \"value\" }"));
+            // A secret may be in it.
+            return Err(Error::bad_secret(table, "expected a table such as { NAME = \"value\" }"));
         };
         for (name, node) in nodes {
             let key = key(section, name);

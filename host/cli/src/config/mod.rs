@@ -36,6 +36,7 @@ pub mod telemetry;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use environment::Environment;
@@ -43,6 +44,7 @@ pub use error::Error;
 use layers::Layers;
 use read::{Context, Reader};
 pub use schema::Config;
+use secret::ApiKey;
 use setting::Section;
 
 /// The file that is read from the working directory if no other is named and it exists.
@@ -87,6 +89,43 @@ pub struct Loaded {
 /// # Errors
 /// [`Error`] names the key, the value and the place of the first thing that is wrong.
 pub fn load(sources: &Sources<'_>) -> Result<Loaded, Error> {
+    let (file, layers, unknown_variables) = lay(sources)?;
+
+    let context = Context { environment: sources.environment, working_dir: sources.working_dir };
+    let config = Config::read(&Reader { nodes: layers.nodes(), context: &context })?;
+    check(&config, &layers)?;
+    Ok(Loaded { config, file, effective: reference::effective(layers.nodes()), unknown_variables })
+}
+
+/// What a command has to know to reach a running host.
+#[derive(Debug)]
+pub struct Reach {
+    /// Where the host listens.
+    pub listen: SocketAddr,
+    /// Where it keeps what is its own, an admin key among it.
+    pub data_dir: PathBuf,
+    /// Its admin keys, as far as the command may know them.
+    pub admin_keys: Vec<ApiKey>,
+}
+
+/// Reads only what is needed to reach a running host: its secrets and files are the host's, and may not be there for whoever runs a command.
+///
+/// # Errors
+/// [`Error`] names what is wrong with the file, or with one of these values.
+pub fn load_reach(sources: &Sources<'_>) -> Result<Reach, Error> {
+    let (_, layers, _) = lay(sources)?;
+    let context = Context { environment: sources.environment, working_dir: sources.working_dir };
+    let reader = Reader { nodes: layers.nodes(), context: &context };
+    Ok(Reach {
+        listen: reader.setting("", "listen")?,
+        data_dir: reader.setting("", "data_dir")?,
+        // Another one can be named, or is found in the data directory.
+        admin_keys: reader.setting("auth", "admin_keys").unwrap_or_default(),
+    })
+}
+
+/// Defaults, file, variables and flags, one upon the other, with the file that was read and the variables that name no setting.
+fn lay(sources: &Sources<'_>) -> Result<(Option<PathBuf>, Layers, Vec<String>), Error> {
     let file = find_file(sources)?;
     let mut layers = Layers::defaults();
     if let Some(file) = &file {
@@ -95,11 +134,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Error> {
     let unknown_variables = layers.add_variables(sources.environment)?;
     layers.add_flags(sources.flags);
     layers.derive_defaults(sources.environment);
-
-    let context = Context { environment: sources.environment, working_dir: sources.working_dir };
-    let config = Config::read(&Reader { nodes: layers.nodes(), context: &context })?;
-    check(&config, &layers)?;
-    Ok(Loaded { config, file, effective: reference::effective(layers.nodes()), unknown_variables })
+    Ok((file, layers, unknown_variables))
 }
 
 /// Reads what a component may use out of JSON, as it would be written under `key` in the configuration. Relative paths are relative to the working directory.

@@ -151,7 +151,7 @@ section! {
         name: HookName = none because "one component can be there twice, so every hook is named";
         /// Its component.
         component: WasmFile = none because "none ships with the host; `examples/hooks` has some";
-        /// Whether it is at work. One that is not is asked nothing, and its events wait for it.
+        /// Whether it is at work. One that is not is asked nothing, and its events wait for it, once it has been at work and has said which.
         enabled: bool = true because "what is configured is meant to work";
         /// With which event it begins when it is there for the first time: with the next, or with the oldest that is kept.
         from: Begin = "end" because "what happened before was nobody's business then";

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::environment;
 use super::error::Error;
-use super::node::Node;
+use super::node::{Node, Place};
 use super::read::{Context, Read, refuse, text};
 use super::setting::Shape;
 
@@ -73,6 +73,10 @@ impl Read for Secret {
         let text = text::<Self>(node, r#""env:NAME", "file:PATH" or a text in quotes"#)?;
         match resolve(node, text, context)? {
             Some(value) => Ok(Self { reference: Some(text.to_owned()), value }),
+            None if node.place == Place::Request => {
+                let reason = "what a request says is stored and shown; refer to a value as \"env:NAME\" or \"file:PATH\"";
+                Err(refuse::<Self>(node, reason))
+            }
             None => Ok(Self { reference: None, value: text.into() }),
         }
     }

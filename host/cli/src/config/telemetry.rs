@@ -50,7 +50,8 @@ impl Read for Endpoint {
 
     fn read(node: &Node, _context: &Context<'_>) -> Result<Self, Error> {
         let expected = r#"a URL such as "http://localhost:4318", without user, query or fragment"#;
-        Self::parse(text::<Self>(node, expected)?).ok_or_else(|| refuse::<Self>(node, format!("expected {expected}")))
+        // One with a user in it is refused, and must not be shown for that.
+        Self::parse(text::<Self>(node, expected)?).ok_or_else(|| Error::bad_secret(node, format!("expected {expected}")))
     }
 }
 

@@ -37,7 +37,7 @@ pub enum OnStart {
 pub struct Settings {
     /// What a start begins with.
     pub on_start: OnStart,
-    /// Generations of the persistence adapter that can be gone back to, the present one not counted.
+    /// Generations of the persistence adapter, and of each hook, that can be gone back to, the present one not counted.
     pub keep: usize,
     /// How long the calls of a generation that is retired may go on before nobody waits for them any more.
     pub drain_timeout: Duration,
@@ -174,6 +174,12 @@ pub enum Error {
     /// No earlier generation is known.
     #[error("there is no earlier generation to go back to")]
     NothingEarlier,
+    /// The host is about to end.
+    #[error("the host is shutting down")]
+    ShuttingDown,
+    /// What was to be done cannot be written down, and was not done.
+    #[error("the change cannot be kept: {0}")]
+    NotKept(String),
     /// There is no hook of this name.
     #[error("there is no hook {0:?}")]
     UnknownHook(String),

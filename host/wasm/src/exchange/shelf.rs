@@ -87,12 +87,15 @@ impl Shelf {
         Ok(state)
     }
 
-    /// Keeps the state, and [tidies](Self::tidy).
+    /// Keeps the state, and [tidies](Self::tidy). After an error it is as before.
     pub(crate) fn keep<K: Kept>(&self, state: &K) -> Result<(), Error> {
         let path = self.state_path();
         let text = serde_json::to_vec_pretty(state).map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
         self.write(&path, &text)?;
-        self.tidy(state)
+        if let Err(error) = self.tidy(state) {
+            tracing::warn!(%error, "failed to remove components that are not needed any more");
+        }
+        Ok(())
     }
 
     /// Removes the components of which the state does not speak.
@@ -147,11 +150,13 @@ impl Shelf {
     /// Whole or not at all, and there after a power failure.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let written = || {
+            // All that may be refused comes before the file takes its place.
+            let directory = File::open(&self.0)?;
             let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
             file.write_all(bytes)?;
             file.as_file().sync_all()?;
             file.persist(path)?;
-            File::open(&self.0)?.sync_all()
+            directory.sync_all()
         };
         written().map_err(|source| Error::Io { action: "write", path: path.to_owned(), source })
     }

@@ -26,6 +26,9 @@ use crate::instance::Factory;
 use crate::pool::Pool;
 use crate::stats::{Counts, Stats};
 
+/// The function that is called with events.
+const ON_EVENTS: &str = "on-events";
+
 /// Longest version of a hook that is kept, in characters.
 const MAX_VERSION_CHARS: usize = 100;
 
@@ -205,11 +208,13 @@ impl Hook {
         self.options.limits.call_timeout
     }
 
-    /// Waits until a function has failed in at least so many calls, and has never done anything else; gives its name.
+    /// Waits until a function has failed in at least so many calls, and has never done anything else; gives its name. Decisions of a hook whose failure means deny do not
+    /// count: whoever can make it fail could bring back a policy that was replaced.
     pub(super) async fn hopeless(&self, calls: u64) -> &'static str {
         loop {
             let failed = self.failed.notified();
-            if let Some(operation) = self.stats.hopeless(calls) {
+            let counts = |operation: &str| operation == ON_EVENTS || self.info.on_failure == OnFailure::Allow;
+            if let Some(operation) = self.stats.hopeless(calls).filter(|operation| counts(operation)) {
                 return operation;
             }
             failed.await;
@@ -227,11 +232,11 @@ impl Hook {
         if events.is_empty() {
             return Ok(());
         }
-        let call = pool.call("on-events", move |exports, store| {
+        let call = pool.call(ON_EVENTS, move |exports, store| {
             Box::pin(async move { exports.agent_host_hooks_event_hook().call_on_events(store, &events).await })
         });
         let result = call.await;
-        self.count("on-events", result.as_ref().err());
+        self.count(ON_EVENTS, result.as_ref().err());
         result
     }
 

@@ -77,7 +77,7 @@ impl Default for HookOptions {
             // An honest decision takes milliseconds, one that asks a server of its own some hundred; nobody likes to wait longer before each use of a tool.
             decision_timeout: Duration::from_secs(2),
             // So one that waits for a server does not make all sessions wait, and each costs a few megabytes only when it is needed.
-            decision_instances: 4,
+            decision_instances: 8,
         }
     }
 }

@@ -26,8 +26,11 @@ const SHORT_ROUND: Duration = Duration::from_millis(150);
 /// For so long writes are held in one go, the wait for those that run included: nobody takes it for an outage. What is not copied by then is copied while they go on.
 const MAX_PAUSE: Duration = Duration::from_millis(900);
 
-/// How often writes are held before a migration is given up.
-const MAX_HOLDS: usize = 10;
+/// Between two times that writes are held, at first; twice as long each time, so that writes which wait are made meanwhile.
+const BETWEEN_HOLDS: Duration = Duration::from_millis(250);
+
+/// How often writes are held before a migration is given up: by then a call that hung has long ended.
+const MAX_HOLDS: u32 = 8;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -229,7 +232,7 @@ impl Components {
         };
         copying.await.map_err(&failed)?;
         let mut pause = Duration::ZERO;
-        for _ in 0..MAX_HOLDS {
+        for hold in 0..MAX_HOLDS {
             self.catch_up(&copier).await.map_err(&failed)?;
             let began = Instant::now();
             let mut taken = None;
@@ -247,6 +250,7 @@ impl Components {
             let Ok(held) = rest else {
                 tracing::warn!(?pause, "the last of a migration takes too long to be copied at once; writes go on, and it is tried again");
                 self.switch.give_back(taken.unwrap_or_default());
+                tokio::time::sleep(BETWEEN_HOLDS.saturating_mul(1 << hold)).await;
                 continue;
             };
             let held = held.map_err(&failed)?;

@@ -36,7 +36,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 const PROFILE_PAUSE: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Profiles that are changed all the time, and every which change is a deletion.
+/// Agent profiles that change all the time, and how many changes there are for each that is a deletion.
 const PROFILES: usize = 5;
 const DELETION: usize = 7;
 
@@ -56,13 +56,13 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
     host.stop().await;
 
     let what = format!("migration of {} sessions, {}", scale.stored, megabytes(filled.bytes));
-    let Migration { window: (_, took), ref answer, memory, .. } = done;
-    let pause = answer["pauseMs"].as_f64().context("the pause was not reported")?;
-    let copied = answer["copied"]["bytes"].as_u64().context("nothing was copied")?;
+    let Migration { window: (_, took), ref answer, memory: (resting, most), .. } = done;
+    let pause = answer.get("pauseMs").and_then(Value::as_f64).context("the pause was not reported")?;
+    let copied = answer.pointer("/copied/bytes").and_then(Value::as_u64).context("nothing was copied")?;
     let speed = megabytes((copied as f64 / took.as_secs_f64()) as u64);
     report.add(format!("{what}, under {} busy sessions", scale.working), format!("{}, {speed}/s", time(took)));
-    report.add("for how long writes waited for it", format!("{pause:.1} ms"));
-    report.add("memory (RSS) at most during it", megabytes(memory));
+    report.add("pause of writes in the migration", time(Duration::from_secs_f64(pause / 1e3)));
+    report.add("memory (RSS) before the migration, and at most during it", format!("{}, {}", megabytes(resting), megabytes(most)));
     done.load.report(report, scale.working, &[done.window], "the migration")?;
     let (failed, gaps) = (done.load.failed(), done.load.gaps());
     let turns: usize = done.turns.values().sum();
@@ -94,8 +94,8 @@ struct Migration {
     load: Load,
     window: (Instant, Duration),
     answer: Value,
-    /// Resident memory of the host in bytes, at most.
-    memory: u64,
+    /// Resident memory of the host in bytes: before it, and at most during it.
+    memory: (u64, u64),
     /// Turns by session.
     turns: BTreeMap<String, usize>,
     /// Sessions that were created and are still there.
@@ -118,21 +118,22 @@ async fn migrate(host: &Host, scale: Scale, new: &Path) -> anyhow::Result<Migrat
     let migrating = async {
         tokio::time::sleep(STEADY).await;
         let client = admin(host)?;
+        let resting = resident(host)?;
         let began = Instant::now();
         let asked = ask(&client, new);
         tokio::pin!(asked);
-        let mut memory = 0;
+        let mut most = resting;
         let answer = loop {
             tokio::select! {
                 answer = &mut asked => break answer,
-                () = tokio::time::sleep(LOOK) => memory = memory.max(resident(host)?),
+                () = tokio::time::sleep(LOOK) => most = most.max(resident(host)?),
             }
         };
         let window = (began, began.elapsed());
         let answer = answer.expect(200);
         tokio::time::sleep(AFTERWARDS).await;
         load.stop();
-        Ok((window, answer, memory))
+        Ok((window, answer, (resting, most)))
     };
     let (turns, created, profiles, (window, answer, memory)) =
         tokio::try_join!(working, creating, change_profiles(host, &load), migrating)?;
@@ -161,7 +162,7 @@ async fn change_profiles(host: &Host, load: &Load) -> anyhow::Result<BTreeMap<St
     let mut change = 0_usize;
     while load.goes_on() {
         let id = format!("changing{}", change % PROFILES);
-        let description = (change % DELETION != 0 || !profiles.contains_key(&id)).then(|| format!("as of change {change}"));
+        let description = (!change.is_multiple_of(DELETION) || !profiles.contains_key(&id)).then(|| format!("as of change {change}"));
         let answer = match &description {
             Some(description) => client.put_profile(&id, &json!({"id": id, "name": id, "description": description})).await,
             None => client.delete_profile(&id).await,

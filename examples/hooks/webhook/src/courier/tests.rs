@@ -209,7 +209,7 @@ fn a_slow_receiver_does_not_take_more_than_the_budget() {
     courier.transport.delay = Duration::from_secs(3600);
     assert!(matches!(failure(courier.deliver(&events([1]))), Error::Unavailable(_)));
     assert!(courier.transport.now <= BUDGET, "{:?}", courier.transport.now);
-    assert_eq!(courier.transport.asked.len(), 3);
+    assert!(courier.transport.asked.len() >= 2, "it is tried again");
 }
 
 #[test]

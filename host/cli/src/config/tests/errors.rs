@@ -20,7 +20,7 @@ fn an_error_names_key_value_and_place() {
         ),
         (
             "telemetry.otlp_endpoint = 'http://user:key@host'",
-            r#"agent-host.toml:1:27: telemetry.otlp_endpoint = "http://user:key@host": expected a URL such as "http://localhost:4318", without user, query or fragment"#
+            r#"agent-host.toml:1:27: telemetry.otlp_endpoint = (hidden): expected a URL such as "http://localhost:4318", without user, query or fragment"#
                 .into(),
         ),
         ("limits.queue = 0", "agent-host.toml:1:16: limits.queue = 0: expected a whole number, at least 1".into()),

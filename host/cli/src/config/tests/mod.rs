@@ -253,9 +253,9 @@ fn hooks_are_in_the_order_of_the_file_with_the_defaults_where_nothing_is_said() 
     assert!(effective.contains("env:SECRET") && effective.contains("https://example.org/*"), "{effective}");
     assert!(!effective.contains("s3cret") && !effective.contains("pl41n"), "{effective}");
     for (hooks, error) in [
-        ("[{ name = 'a' }]", r#"hooks[0] = { name = "a" }: component is missing"#),
+        ("[{ name = 'a' }]", "hooks[0] = (hidden): component is missing"),
         ("[{ component = 'a.wasm' }]", "name is missing"),
-        ("['a.wasm']", r#"hooks[0] = "a.wasm": name is missing"#),
+        ("['a.wasm']", "hooks[0] = (hidden): name is missing"),
         ("[{ name = '.a', component = 'a.wasm' }]", r#"hooks[0].name = ".a": a hook's name is"#),
         ("[{ name = 'a', component = 'c.wasm' }]", "there is no file DIR/c.wasm"),
         ("[{ name = 'a', component = 'a.wasm', colour = 'red' }]", "unknown key hooks[0].colour: there are batch_bytes, "),
@@ -271,6 +271,18 @@ fn hooks_are_in_the_order_of_the_file_with_the_defaults_where_nothing_is_said() 
         let text = setup.error();
         assert!(text.contains(error) && !text.contains("pl41n"), "{text}");
     }
+}
+
+#[test]
+fn a_command_reaches_a_host_without_its_secrets_and_files() {
+    let setup = Setup::new().toml(
+        "listen = '127.0.0.1:9'\n[auth]\napi_keys = ['env:NOT_HERE']\nadmin_keys = ['env:NOT_HERE']\n\
+         [[hooks]]\nname = 'a'\ncomponent = 'gone.wasm'\ngrants = { env = { S = 'env:NOT_HERE' } }\n",
+    );
+    assert!(setup.try_load().is_err());
+    let sources = Sources { file: None, flags: &setup.flags, environment: &setup.variables, working_dir: setup.dir.path() };
+    let reach = load_reach(&sources).unwrap();
+    assert_eq!((reach.listen.port(), reach.data_dir, reach.admin_keys.len()), (9, setup.path("agent-host-data"), 0));
 }
 
 #[test]

@@ -7,15 +7,19 @@ use std::time::{Duration, Instant};
 use agent_host_session::time::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::MutexGuard;
 
 use super::state::{Entry, State};
 use super::{CandidateStatus, Member, NotStarted, Record, Roster, Running, Started, lock};
-use crate::exchange::{self, Candidate, Change, Error, Origin, Phase, Plan, Subject, millis, refused};
-use crate::hooks::delivery::DeliveryOptions;
-use crate::hooks::hook::Hook;
+use crate::exchange::{self, Candidate, Change, Error, Origin, Phase, Plan, ShelfError, Subject, millis, refused};
+use crate::hooks::Interests;
+use crate::hooks::delivery::Delivery;
 use crate::hooks::spool::Begin;
 use crate::hooks::start::Name;
 use crate::metrics::Role;
+
+/// What a call may take beyond its deadline until it is noticed.
+const DELIVERY_GRACE: Duration = Duration::from_secs(1);
 
 /// A hook that is to be there.
 #[derive(Clone, Debug)]
@@ -46,20 +50,13 @@ pub struct HookReport {
     pub total_ms: u64,
 }
 
-/// What was in a hook's place before, ready to take it again.
-struct Before {
-    entry: Entry,
-    hook: Arc<Hook>,
-    options: DeliveryOptions,
-}
-
 impl Roster {
     /// Adds a hook, or gives one that is there another component: its events go on where it was. It is enabled then.
     ///
     /// # Errors
     /// [`Error`] says in which phase it failed, and why; then everything is as it was.
     pub async fn put(self: &Arc<Self>, name: &Name, request: HookRequest) -> Result<HookReport, Error> {
-        let _exchange = self.exchange.try_lock().map_err(|_| Error::Busy)?;
+        let _preparing = self.begin_preparing()?;
         let origin = self.origin(name, &request.candidate);
         let result = self.try_put(name, request, origin.clone()).await;
         self.end_of_change();
@@ -71,7 +68,8 @@ impl Roster {
                 self.history.note("swapped", subject(name, &report.record), None);
             }
             Err(error) => {
-                if let Error::Refused { phase, .. } = error {
+                // A name that is not there yet is whatever somebody sent.
+                if let (Error::Refused { phase, .. }, Ok(_)) = (error, self.entry(name)) {
                     self.engine.metrics().refused(role(name), phase.as_str());
                 }
                 tracing::warn!(hook = %name, %origin, %error, "the event hooks stay as they are");
@@ -87,7 +85,7 @@ impl Roster {
     /// # Errors
     /// If there is none of this name, or that cannot be remembered; then it is still there.
     pub async fn remove(&self, name: &Name) -> Result<(), Error> {
-        let _exchange = self.exchange.try_lock().map_err(|_| Error::Busy)?;
+        let _exchange = self.begin_change().await?;
         let entry = self.entry(name)?;
         let mut state = lock(&self.state).clone();
         if self.configured(name).is_some() {
@@ -95,7 +93,7 @@ impl Roster {
         } else {
             state.hooks.retain(|known| known.name != entry.name);
         }
-        self.remember(state)?;
+        self.remember(state).await.map_err(not_kept)?;
         let member = {
             let mut members = lock(&self.members);
             members.iter().position(|member| member.name == *name).map(|index| members.remove(index))
@@ -104,7 +102,9 @@ impl Roster {
         if let Some(running) = member.and_then(|member| member.running) {
             self.end(running).await;
         }
-        self.spool.remove(name.as_str()).await.map_err(refused(Phase::Remember))?;
+        if let Err(error) = self.spool.remove(name.as_str()).await {
+            tracing::error!(hook = %name, %error, "failed to remove what waited for a hook that was removed; the next start does");
+        }
         tracing::info!(hook = %name, "an event hook was removed");
         self.history.note("removed", subject(name, &entry.record), None);
         Ok(())
@@ -115,33 +115,30 @@ impl Roster {
     /// # Errors
     /// If there is none of this name, or it cannot be started; then it is as it was.
     pub async fn enable(&self, name: &Name, enabled: bool) -> Result<(), Error> {
-        let _exchange = self.exchange.try_lock().map_err(|_| Error::Busy)?;
-        let entry = self.entry(name)?;
-        let is_running = lock(&self.members).iter().any(|member| member.name == *name && member.running.is_some());
-        let mut state = lock(&self.state).clone();
-        let mut record = entry.record.clone();
-        let started = if enabled && !is_running {
-            let started = self.start_entry(name, &mut record).await;
-            *lock(&self.candidate) = None;
-            let started = started?;
-            self.watch_events(&started.hook, self.begin(name)).await.map_err(refused(Phase::Remember))?;
-            Some(started)
+        let is_running = || lock(&self.members).iter().any(|member| member.name == *name && member.running.is_some());
+        let was_running = is_running();
+        let record = if enabled && !was_running {
+            let _preparing = self.begin_preparing()?;
+            let result = self.try_enable(name).await;
+            self.end_of_change();
+            result?
         } else {
-            None
-        };
-        state.put(Entry { enabled: Some(enabled), record: record.clone(), ..entry });
-        self.remember(state)?;
-        if let Some(started) = started {
-            self.seat(name, started);
-        }
-        if !enabled {
-            let running = lock(&self.members).iter_mut().find(|member| member.name == *name).and_then(|member| member.running.take());
-            self.publish();
-            if let Some(running) = running {
-                self.end(running).await;
+            let _exchange = self.begin_change().await?;
+            let entry = Entry { enabled: Some(enabled), ..self.entry(name)? };
+            let record = entry.record.clone();
+            let mut state = lock(&self.state).clone();
+            state.put(entry);
+            self.remember(state).await.map_err(not_kept)?;
+            if !enabled {
+                let running = lock(&self.members).iter_mut().find(|member| member.name == *name).and_then(|member| member.running.take());
+                self.publish();
+                if let Some(running) = running {
+                    self.end(running).await;
+                }
             }
-        }
-        if enabled != is_running {
+            record
+        };
+        if enabled != was_running {
             let event = if enabled { "enabled" } else { "disabled" };
             tracing::info!(hook = %name, "an event hook was {event}");
             self.history.note(event, subject(name, &record), None);
@@ -149,9 +146,37 @@ impl Roster {
         Ok(())
     }
 
+    async fn try_enable(&self, name: &Name) -> Result<Record, Error> {
+        let Record { plan, mut digest, .. } = self.entry(name)?.record;
+        if plan.origin == Origin::Configured {
+            // Its file may have changed while it was disabled.
+            let configured = self.configured(name).map(|hook| hook.source);
+            self.enter(name, &Origin::Configured, Phase::Read);
+            (_, digest) = exchange::fetch(self.shelf.clone(), Candidate::Configured, configured, Origin::Configured).await?;
+        }
+        let started = self.start_candidate(name, &plan, &digest).await?;
+        let _exchange = self.begin_change().await?;
+        let mut state = lock(&self.state).clone();
+        let mut entry = Entry { enabled: Some(true), ..self.entry(name)? };
+        if digest != entry.record.digest {
+            let record = state.record(digest, plan);
+            entry.replace(record, self.settings.keep);
+        }
+        entry.record.describe(&started.hook);
+        let record = entry.record.clone();
+        state.put(entry);
+        let seated = self.take_seat(name, self.begin(name), started, state).await?;
+        if let Some(interests) = seated.unwanted {
+            self.forget(name, &interests).await;
+        }
+        Ok(record)
+    }
+
     /// The file of a configured hook has changed.
     pub(super) async fn follow_file(self: &Arc<Self>, name: &Name, digest: &str) -> Change {
-        if lock(&self.state).entry(name.as_str()).is_some_and(|entry| entry.record.digest == digest || entry.removed) {
+        // One that is not at work takes the file as it is when it is enabled.
+        let is_concerned = |entry: &Entry| entry.record.digest != digest && !entry.removed && self.is_enabled(entry);
+        if !lock(&self.state).entry(name.as_str()).is_some_and(is_concerned) {
             return Change::Done;
         }
         tracing::info!(hook = %name, %digest, "the file of an event hook has changed");
@@ -178,107 +203,77 @@ impl Roster {
         self.enter(name, &plan.origin, Phase::Read);
         let configured = self.configured(name).map(|hook| hook.source);
         let (_, digest) = exchange::fetch(self.shelf.clone(), request.candidate, configured, plan.origin.clone()).await?;
-        let mut state = lock(&self.state).clone();
-        let mut record = state.record(digest, plan);
-        let started = self.start_entry(name, &mut record).await?;
+        let started = self.start_candidate(name, &plan, &digest).await?;
 
-        self.enter(name, &record.plan.origin, Phase::Remember);
-        let earlier = present.iter().flat_map(|entry| entry.earlier.iter().chain([&entry.record])).cloned().collect::<Vec<_>>();
-        let surplus = earlier.len().saturating_sub(self.settings.keep);
-        let earlier = earlier.into_iter().skip(surplus).collect();
-        let entry = Entry { name: name.to_string(), record: record.clone(), enabled: None, removed: false, earlier };
-        // A configured hook that is disabled in the configuration is enabled by being put there.
+        self.enter(name, &plan.origin, Phase::Remember);
+        let _exchange = self.begin_change().await?;
+        let mut state = lock(&self.state).clone();
+        let present = state.entry(name.as_str()).filter(|entry| !entry.removed).cloned();
+        let mut record = state.record(digest, plan);
+        record.describe(&started.hook);
+        let entry = match present.clone() {
+            Some(mut entry) => {
+                entry.replace(record.clone(), self.settings.keep);
+                entry
+            }
+            None => Entry { name: name.to_string(), record: record.clone(), enabled: None, removed: false, earlier: Vec::new() },
+        };
+        // A hook that is disabled is enabled by being put there.
+        let entry = Entry { enabled: None, ..entry };
         let entry = Entry { enabled: (!self.is_enabled(&entry)).then_some(true), ..entry };
         state.put(entry);
-        self.watch_events(&started.hook, begin).await.map_err(refused(Phase::Remember))?;
-        if let Err(error) = self.remember(state) {
-            self.restore_events(name).await;
-            return Err(error);
-        }
-        let before = self.seat(name, started);
+        let seated = self.take_seat(name, begin, started, state).await?;
         let total_ms = millis(began.elapsed());
         let previous_generation = present.as_ref().map(|entry| entry.record.generation);
-        if let Some((before, entry)) = before.zip(present) {
-            self.replace_delivery(name, before, entry, record.generation).await;
+        match seated.before.zip(present) {
+            Some((before, entry)) => self.watch_newcomer(name, before, entry),
+            None => {
+                if let Some(interests) = seated.unwanted {
+                    self.forget(name, &interests).await;
+                }
+            }
         }
         Ok(HookReport { name: name.to_string(), record, previous_generation, total_ms })
     }
 
-    /// The one before is told of nothing more, the new one of everything from there on, and the one before waits whether it is needed again.
-    async fn replace_delivery(self: &Arc<Self>, name: &Name, mut before: Running, entry: Entry, generation: u64) {
-        self.end_delivery(&mut before).await;
-        self.begin_delivery(name);
-        let before = Before { entry, hook: before.hook, options: before.options };
-        tokio::spawn(Arc::clone(self).probation(name.clone(), generation, before));
-    }
-
-    /// Watches a new component, and lets the one before take its place again if a function of it fails its first calls.
-    async fn probation(self: Arc<Self>, name: Name, generation: u64, before: Before) {
-        let standing = || lock(&self.state).entry(name.as_str()).is_some_and(|entry| entry.record.generation == generation);
-        let present = lock(&self.members)
-            .iter()
-            .find(|member| member.name == name)
-            .and_then(|member| Some(Arc::clone(&member.running.as_ref()?.hook)));
-        let failures = self.settings.rollback_after;
-        if let (Some(present), true) = (present, failures > 0) {
-            let hopeless = tokio::select! {
-                operation = present.hopeless(failures) => Some(operation),
-                () = tokio::time::sleep(self.settings.probation) => None,
-                () = self.shutdown.cancelled() => None,
-            };
-            if let Some(operation) = hopeless {
-                let _exchange = self.exchange.lock().await;
-                if standing() && !self.shutdown.is_cancelled() {
-                    return self.roll_back(&name, before, operation).await;
-                }
+    /// Puts a hook that runs in its place, when that is remembered. Events go on where the one before was: it is told of nothing more when the new one's interests count,
+    /// and what waits is not touched before all that can fail is done.
+    async fn take_seat(&self, name: &Name, begin: Begin, started: Started, state: State) -> Result<Seated, Error> {
+        let known = self.spool.interests(name.as_str());
+        self.pause_delivery(name).await;
+        let kept = async {
+            if !started.hook.info().events.is_empty() {
+                self.spool.add(started.hook.interests().clone(), begin).await.map_err(refused(Phase::Remember))?;
             }
-        }
-        before.hook.shutdown(self.settings.drain_timeout).await;
-    }
-
-    async fn roll_back(&self, name: &Name, before: Before, operation: &'static str) {
-        let Before { entry, hook, options } = before;
-        self.engine.metrics().rolled_back(role(name));
-        tracing::error!(hook = %name, operation, generation = entry.record.generation, "the new event hook does not work; the one before it serves again");
-        let mut state = lock(&self.state).clone();
-        let failed = state.entry(name.as_str()).map(|entry| entry.record.clone());
-        state.put(entry);
-        if let Err(error) = self.remember(state) {
-            tracing::error!(%error, "failed to remember that the event hook was rolled back; a restart would begin with the one that does not work");
-        }
-        if let Err(error) = self.watch_events(&hook, self.begin(name)).await {
-            tracing::error!(hook = %name, %error, "failed to have events stored for the event hook as before");
-        }
-        if let Some(mut failed) = self.seat(name, Started { hook, options }) {
-            self.end_delivery(&mut failed).await;
+            self.remember(state).await.map_err(refused(Phase::Remember))
+        };
+        if let Err(error) = kept.await {
+            self.restore_events(name, known.as_deref()).await;
             self.begin_delivery(name);
-            failed.hook.shutdown(self.settings.drain_timeout).await;
+            return Err(error);
         }
-        if let Some(record) = failed {
-            self.history.note("rolled-back", subject(name, &record), Some(format!("the first calls of {operation} failed")));
-        }
+        let unwanted = known.filter(|_| started.hook.info().events.is_empty());
+        let before = self.seat(name, started);
+        self.begin_delivery(name);
+        Ok(Seated { before, unwanted: unwanted.map(|interests| (*interests).clone()) })
     }
 
-    /// Compiles and opens what an entry names.
-    async fn start_entry(&self, name: &Name, record: &mut Record) -> Result<Started, Error> {
-        self.enter(name, &record.plan.origin, Phase::Compile);
+    /// Compiles and opens a component.
+    async fn start_candidate(&self, name: &Name, plan: &Plan, digest: &str) -> Result<Started, Error> {
+        self.enter(name, &plan.origin, Phase::Compile);
         // What compiles is in the cache then, so that opening it compiles nothing.
-        let source = self.shelf.source(&record.plan.origin, &record.digest);
-        self.engine.load(source).await.map_err(refused(Phase::Compile))?;
-        self.enter(name, &record.plan.origin, Phase::Open);
-        let started = self.start_kept(name, &record.plan, &record.digest).await.map_err(|error| match error {
+        self.engine.load(self.source(name, digest)).await.map_err(refused(Phase::Compile))?;
+        self.enter(name, &plan.origin, Phase::Open);
+        self.start_kept(name, plan, digest).await.map_err(|error| match error {
             error @ NotStarted::Load(_) => refused(Phase::Compile)(error),
             error @ (NotStarted::Options(_) | NotStarted::Start(_)) => refused(Phase::Open)(error),
-        })?;
-        record.called.clone_from(&started.hook.info().name);
-        record.version.clone_from(&started.hook.info().version);
-        Ok(started)
+        })
     }
 
-    /// Puts a hook that runs in its place, lets sessions see it, and gives the one before. Where there was none it is told of events from now on.
-    fn seat(&self, name: &Name, started: Started) -> Option<Running> {
+    /// Puts a hook that runs in its place, lets sessions see it, and gives the one before. It is told of no events yet.
+    pub(super) fn seat(&self, name: &Name, started: Started) -> Option<Running> {
         let Started { hook, options } = started;
-        let running = Running { hook, options, delivery: None };
+        let running = Running { hook, options, delivery: None, probation: None };
         let before = {
             let mut members = lock(&self.members);
             let index = match members.iter().position(|member| member.name == *name) {
@@ -292,9 +287,6 @@ impl Roster {
             members.get_mut(index).and_then(|member| member.running.replace(running))
         };
         self.publish();
-        if before.is_none() {
-            self.begin_delivery(name);
-        }
         before
     }
 
@@ -306,41 +298,72 @@ impl Roster {
         members.iter().position(comes_later).unwrap_or(members.len())
     }
 
-    fn begin_delivery(&self, name: &Name) {
+    pub(super) fn begin_delivery(&self, name: &Name) {
         let mut members = lock(&self.members);
         if let Some(running) = members.iter_mut().find(|member| member.name == *name).and_then(|member| member.running.as_mut()) {
             running.delivery = self.deliver(name, &running.hook, running.options);
         }
     }
 
-    /// What is being delivered has the time of a call to end; after that it comes again.
-    async fn end_delivery(&self, running: &mut Running) {
-        if let Some(delivery) = running.delivery.take() {
-            let began = Instant::now();
-            delivery.stop(self.settings.drain_timeout.min(running.hook.call_timeout())).await;
-            self.engine.metrics().drained(role(running.hook.name()), began.elapsed());
+    /// Tells the hook that is in this place of nothing more.
+    pub(super) async fn pause_delivery(&self, name: &Name) {
+        let paused = {
+            let mut members = lock(&self.members);
+            let running = members.iter_mut().find(|member| member.name == *name).and_then(|member| member.running.as_mut());
+            running.and_then(|running| Some((running.delivery.take()?, running.hook.call_timeout())))
+        };
+        if let Some((delivery, call_timeout)) = paused {
+            self.end_delivery(name, delivery, call_timeout).await;
         }
     }
 
-    async fn end(&self, mut running: Running) {
-        self.end_delivery(&mut running).await;
-        running.hook.shutdown(self.settings.drain_timeout).await;
+    /// What is being delivered comes to its end, which its own deadline brings: two hooks of one name are never told at once.
+    async fn end_delivery(&self, name: &Name, delivery: Delivery, call_timeout: Duration) {
+        let began = Instant::now();
+        delivery.stop(call_timeout + DELIVERY_GRACE).await;
+        self.engine.metrics().drained(role(name), began.elapsed());
     }
 
-    /// Has the events stored that the hook in this place wants, or none if there is none.
-    async fn restore_events(&self, name: &Name) {
-        let present = lock(&self.members)
-            .iter()
-            .find(|member| member.name == *name)
-            .and_then(|member| Some(Arc::clone(&member.running.as_ref()?.hook)));
-        let restored = match present {
-            Some(hook) => self.watch_events(&hook, Begin::AtEnd).await,
-            None if lock(&self.state).entry(name.as_str()).is_none() => self.spool.remove(name.as_str()).await,
-            None => Ok(()),
+    async fn end(&self, running: Running) {
+        let Running { hook, delivery, .. } = running;
+        if let Some(delivery) = delivery {
+            self.end_delivery(hook.name(), delivery, hook.call_timeout()).await;
+        }
+        hook.shutdown(self.settings.drain_timeout).await;
+    }
+
+    /// Has the events stored that were before.
+    async fn restore_events(&self, name: &Name, known: Option<&Interests>) {
+        let restored = match known {
+            Some(interests) => self.spool.add(interests.clone(), Begin::AtEnd).await,
+            None => self.spool.remove(name.as_str()).await,
         };
         if let Err(error) = restored {
             tracing::error!(hook = %name, %error, "failed to have events stored for the event hook as before");
         }
+    }
+
+    /// Forgets what waits for a hook that wants no events, unless it is another one's by now.
+    pub(super) async fn forget(&self, name: &Name, unwanted: &Interests) {
+        if self.spool.interests(name.as_str()).is_some_and(|known| *known == *unwanted)
+            && let Err(error) = self.spool.remove(name.as_str()).await
+        {
+            tracing::warn!(hook = %name, %error, "failed to forget the events of a hook that wants none any more");
+        }
+    }
+
+    /// One component is made ready at a time, which may take minutes. What takes none of them does not wait for it.
+    fn begin_preparing(&self) -> Result<MutexGuard<'_, ()>, Error> {
+        if self.shutdown.is_cancelled() {
+            return Err(Error::ShuttingDown);
+        }
+        self.preparing.try_lock().map_err(|_| Error::Busy)
+    }
+
+    /// One change at a time, and none when the host is about to end.
+    async fn begin_change(&self) -> Result<MutexGuard<'_, ()>, Error> {
+        let exchange = self.exchange.lock().await;
+        if self.shutdown.is_cancelled() { Err(Error::ShuttingDown) } else { Ok(exchange) }
     }
 
     fn entry(&self, name: &Name) -> Result<Entry, Error> {
@@ -363,8 +386,11 @@ impl Roster {
         }
     }
 
-    fn remember(&self, state: State) -> Result<(), Error> {
-        self.shelf.keep(&state).map_err(refused(Phase::Remember))?;
+    /// Writes down what is to be in force after a restart, and then takes it for what is.
+    pub(super) async fn remember(&self, state: State) -> Result<(), ShelfError> {
+        let (shelf, kept) = (self.shelf.clone(), state.clone());
+        // A task that broke off panicked, which is told by itself; what it wrote is what the next start finds.
+        tokio::task::spawn_blocking(move || shelf.keep(&kept)).await.unwrap_or(Ok(()))?;
         *lock(&self.state) = state;
         Ok(())
     }
@@ -383,10 +409,22 @@ impl Roster {
     }
 }
 
-fn role(name: &Name) -> Role {
+/// What became of a place.
+struct Seated {
+    /// What was in it.
+    before: Option<Running>,
+    /// For which events are stored although the new hook wants none.
+    unwanted: Option<Interests>,
+}
+
+fn not_kept(error: ShelfError) -> Error {
+    Error::NotKept(error.to_string())
+}
+
+pub(super) fn role(name: &Name) -> Role {
     Role::Hook(name.as_str().into())
 }
 
-fn subject(name: &Name, record: &Record) -> Subject {
+pub(super) fn subject(name: &Name, record: &Record) -> Subject {
     Subject { hook: Some(name.to_string()), generation: record.generation, name: record.called.clone(), version: record.version.clone() }
 }

@@ -8,6 +8,7 @@
 //! events wait for it. Whatever goes wrong before a hook is published leaves the one before it at work.
 
 mod change;
+mod probation;
 mod state;
 mod status;
 
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::change::{HookReport, HookRequest};
 pub use self::state::Record;
@@ -95,6 +96,8 @@ struct Running {
     options: DeliveryOptions,
     /// `None` before sessions are connected, and for a hook that wants no events.
     delivery: Option<Delivery>,
+    /// Ends the watch over a hook that took another one's place a short while ago.
+    probation: Option<DropGuard>,
 }
 
 /// What a candidate becomes.
@@ -111,6 +114,8 @@ pub struct Roster {
     shelf: Shelf,
     spool: Spool,
     hooks: Arc<Hooks>,
+    /// Held while a component is made ready.
+    preparing: tokio::sync::Mutex<()>,
     /// Held while something changes: one thing at a time.
     exchange: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -148,6 +153,7 @@ impl Roster {
             shelf,
             spool,
             hooks,
+            preparing: tokio::sync::Mutex::new(()),
             exchange: tokio::sync::Mutex::new(()),
             state: Mutex::default(),
             members: Mutex::default(),
@@ -170,6 +176,22 @@ impl Roster {
                 self.spool.remove(&name).await?;
             }
         }
+        for entry in &state.hooks {
+            let is_configured = entry.record.plan.origin == Origin::Configured;
+            if entry.removed {
+                tracing::warn!(hook = entry.name, "a configured event hook does not run: an operator removed it (components.on_start)");
+            } else if !self.is_enabled(entry) {
+                tracing::warn!(hook = entry.name, "an event hook does not run: it is disabled");
+            } else if !is_configured {
+                let (called, version) = (&entry.record.called, &entry.record.version);
+                tracing::info!(
+                    hook = entry.name,
+                    called,
+                    version,
+                    "an event hook is the one that an operator put there (components.on_start)"
+                );
+            }
+        }
         for entry in state.hooks.iter_mut().filter(|entry| !entry.removed) {
             let plan = &entry.record.plan;
             let hint = if plan.origin == Origin::Configured { "" } else { HINT };
@@ -180,9 +202,8 @@ impl Roster {
                 self.shelf.get(&entry.record.digest).map_err(|error| failed(error.to_string()))?;
                 let started = self.start_kept(&name, plan, &entry.record.digest).await.map_err(|error| failed(error.to_string()))?;
                 self.watch_events(&started.hook, self.begin(&name)).await?;
-                entry.record.called.clone_from(&started.hook.info().name);
-                entry.record.version.clone_from(&started.hook.info().version);
-                running = Some(Running { hook: started.hook, options: started.options, delivery: None });
+                entry.record.describe(&started.hook);
+                running = Some(Running { hook: started.hook, options: started.options, delivery: None, probation: None });
             }
             lock(&self.members).push(Member { name, running });
         }
@@ -201,10 +222,9 @@ impl Roster {
     pub fn connect(&self, control: Weak<dyn Control>) {
         self.hooks.connect(control);
         self.connected.cancel();
-        for member in lock(&self.members).iter_mut() {
-            if let Some(running) = &mut member.running {
-                running.delivery = self.deliver(&member.name, &running.hook, running.options);
-            }
+        let names: Vec<Name> = lock(&self.members).iter().map(|member| member.name.clone()).collect();
+        for name in names {
+            self.begin_delivery(&name);
         }
     }
 
@@ -233,8 +253,12 @@ impl Roster {
 
     /// Stops telling hooks of events, and ends them. What they were not told of waits for the next start.
     pub async fn shutdown(&self, deadline: Duration) {
-        let _exchange = self.exchange.lock().await;
+        // No change begins any more; one that is under way gets as long as the rest.
         self.shutdown.cancel();
+        let exchange = tokio::time::timeout(deadline, self.exchange.lock()).await;
+        if exchange.is_err() {
+            tracing::warn!(?deadline, "a change of an event hook is under way, and is broken off");
+        }
         if let Err(error) = self.spool.flush().await {
             tracing::error!(%error, "failed to store the last events for the hooks");
         }
@@ -250,10 +274,16 @@ impl Roster {
 
     /// Starts a component that is on the shelf as the hook of this name.
     async fn start_kept(&self, name: &Name, plan: &Plan, digest: &str) -> Result<Started, NotStarted> {
-        let component = self.engine.load(self.shelf.source(&plan.origin, digest)).await?;
+        let component = self.engine.load(self.source(name, digest)).await?;
         let (options, delivery) = self.configuration.options(name, plan).await.map_err(NotStarted::Options)?;
         let hook = Hook::start(&self.engine, component, name.clone(), options, self.hooks.controller()).await?;
         Ok(Started { hook, options: delivery })
+    }
+
+    /// The component of a hook, under a name by which the log tells it from the same one elsewhere.
+    fn source(&self, name: &Name, digest: &str) -> Source {
+        let short: String = digest.chars().take(12).collect();
+        Source::Kept { name: format!("hook {name} ({short})"), path: self.shelf.path(digest) }
     }
 
     /// Has events stored for a hook that wants some, and forgets one that does not.

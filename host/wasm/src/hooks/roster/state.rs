@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Configured;
 use crate::exchange::{Kept, OnStart, Origin, Plan};
+use crate::hooks::hook::Hook;
 
 /// A component of a hook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,14 @@ pub struct Record {
     pub since: Timestamp,
 }
 
+impl Record {
+    /// Takes over what a hook says of itself.
+    pub(super) fn describe(&mut self, hook: &Hook) {
+        self.called.clone_from(&hook.info().name);
+        self.version.clone_from(&hook.info().version);
+    }
+}
+
 /// A hook as it is remembered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -40,6 +49,15 @@ pub(super) struct Entry {
     /// Components that were in its place before, the last one last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) earlier: Vec<Record>,
+}
+
+impl Entry {
+    /// Gives it another component, and keeps some of those before.
+    pub(super) fn replace(&mut self, record: Record, keep: usize) {
+        self.earlier.push(std::mem::replace(&mut self.record, record));
+        let surplus = self.earlier.len().saturating_sub(keep);
+        self.earlier.drain(..surplus);
+    }
 }
 
 /// All hooks as they are remembered: those that are configured, and those that were added, in the order in which they were.

@@ -191,6 +191,11 @@ impl Spool {
         self.ask(|reply| Command::Flush { reply }).await
     }
 
+    /// What a hook that is known is told of.
+    pub(in crate::hooks) fn interests(&self, hook: &str) -> Option<Arc<Interests>> {
+        self.shared.registry.load().get(hook).map(|hook| Arc::clone(&hook.interests))
+    }
+
     /// What waits for each hook.
     pub fn backlogs(&self) -> BTreeMap<String, Backlog> {
         self.shared.registry.load().iter().map(|(name, hook)| (name.clone(), *hook.backlog.borrow())).collect()
