@@ -166,7 +166,7 @@ pub enum HookCommand {
         /// What the component is told when it is opened: all of it, if any is given; if none is, what the present one was told.
         #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
         set: Vec<(String, String)>,
-        /// All that it may use, in JSON: {"http": ["https://example.org/*"]}; what the present one may use if not given. Relative paths are relative to the host's working directory.
+        /// All that it may use, in JSON: {"dirs": [{"host": "/PATH", "guest": "/audit", "write": true}]}; what the present one may use if not given. Relative paths are relative to the host's working directory.
         #[arg(long, value_name = "JSON")]
         grants: Option<String>,
         /// With which event a hook begins that was not there before.
