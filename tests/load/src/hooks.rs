@@ -1,6 +1,7 @@
 //! What event hooks cost: the same deltas with no hook, with one that wants all events, and with one that wants none of these.
 //!
-//! The three take turns in one host, several times, since absolute figures drift; what is reported is the median, with the lowest and the highest.
+//! Each has a host of its own, so that none has to clean up what another left, and they take turns several times, since absolute figures drift. What is reported is
+//! the median, with the lowest and the highest.
 
 use std::time::{Duration, Instant};
 
@@ -38,21 +39,21 @@ struct Run {
 pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
     let component = counting_hook();
     let component = component.to_str().context("the path of the hook is no text")?;
-    let host = setup()?.start().await;
+    let mut hosts = Vec::new();
+    for (_, wants) in VARIANTS {
+        let host = setup()?.start().await;
+        if let Some(events) = wants {
+            let request = json!({"path": component, "config": {"events": events}});
+            host.operator().put_hook_named(HOOK, &request).await.expect(200);
+        }
+        hosts.push(host);
+    }
     for sessions in SESSIONS {
         let deltas = scale.deltas / sessions;
         let mut runs = VARIANTS.map(|_| Vec::new());
         for round in 0..scale.rounds {
-            for (variant, (runs, (_, wants))) in runs.iter_mut().zip(VARIANTS).enumerate() {
-                if let Some(events) = wants {
-                    let request = json!({"path": component, "config": {"events": events}});
-                    host.operator().put_hook_named(HOOK, &request).await.expect(200);
-                }
-                let name = format!("hooks{sessions}-{round}-{variant}");
-                runs.push(run(&host, &name, sessions, deltas, wants).await?);
-                if wants.is_some() {
-                    host.operator().remove_hook(HOOK).await.expect(204);
-                }
+            for ((runs, (_, wants)), host) in runs.iter_mut().zip(VARIANTS).zip(&hosts) {
+                runs.push(run(host, &format!("hooks{sessions}-{round}"), sessions, deltas, wants).await?);
             }
         }
         let number = if sessions == 1 { "1 session, 1 client".to_owned() } else { format!("{sessions} sessions, a client each") };
