@@ -1,10 +1,11 @@
 //! What all requests of a host share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_host_session::manager::{self, Manager};
 use agent_host_session::trace::Cause;
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -102,7 +103,7 @@ impl Shared {
 
     /// Whether the host can do its work.
     pub(crate) async fn health(&self) -> Result<(), Problem> {
-        let known = self.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.health.lock().clone();
         if let Some((at, result)) = known
             && at.elapsed() < HEALTH_LIFETIME
         {
@@ -112,7 +113,7 @@ impl Shared {
             Ok(result) => result.map_err(Problem::from),
             Err(_) => Err(Problem::new(Code::StoreUnavailable, format!("the store did not answer within {HEALTH_TIMEOUT:?}"))),
         };
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), result.clone()));
+        *self.health.lock() = Some((Instant::now(), result.clone()));
         result
     }
 }

@@ -4,7 +4,6 @@
 //! what has changed since, again and again, comes as close as one likes (see [`swap`](crate::swap)).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agent_host_session::id::{ProfileId, SessionId};
 use agent_host_session::path::RelativePath;
@@ -12,6 +11,7 @@ use agent_host_session::ports::store::{self, MAX_READ_BYTES, Store};
 use agent_host_session::record::{FileInfo, RecordChanges, Snapshot, StreamName};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -101,7 +101,7 @@ impl<'a> Copier<'a> {
 
     /// What was copied so far.
     pub fn totals(&self) -> Totals {
-        *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.totals.lock()
     }
 
     /// All sessions of the source, newest first.
@@ -233,11 +233,11 @@ impl<'a> Copier<'a> {
 
     fn copied(&self) -> MutexGuard<'_, HashSet<SessionId>> {
         // A panic elsewhere cannot have left it half-changed.
-        self.copied.lock().unwrap_or_else(PoisonError::into_inner)
+        self.copied.lock()
     }
 
     fn count(&self, change: impl FnOnce(&mut Totals)) {
-        change(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.totals.lock());
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -64,7 +65,7 @@ impl Output {
 
     /// Whether a line of so many bytes may be said.
     fn admit(&self, bytes: usize) -> bool {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.window.lock();
         if window.began.elapsed() >= WINDOW {
             let dropped = window.dropped;
             *window = Window::new();
@@ -135,7 +136,7 @@ impl Stream {
     }
 
     fn take(&self, bytes: &[u8]) {
-        let mut begun = self.0.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = self.0.begun.lock();
         for (index, piece) in bytes.split(|byte| *byte == b'\n').enumerate() {
             if index > 0 {
                 self.0.say(&begun);
@@ -157,7 +158,7 @@ impl Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        let begun = std::mem::take(self.begun.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let begun = std::mem::take(self.begun.get_mut());
         self.say(&begun);
     }
 }
@@ -236,7 +237,7 @@ mod tests {
         for _ in 0..1000 {
             stream.take(&[b'x'; WRITE_BYTES]);
         }
-        assert_eq!(stream.0.begun.lock().unwrap().len(), MAX_LINE_BYTES);
+        assert_eq!(stream.0.begun.lock().len(), MAX_LINE_BYTES);
     }
 
     #[test]

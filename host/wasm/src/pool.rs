@@ -11,9 +11,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use wasmtime::Store;
@@ -156,7 +157,7 @@ impl<W: World> Pool<W> {
 
     fn idle(&self) -> MutexGuard<'_, Vec<Instance<W>>> {
         // A panic elsewhere cannot have left the list half-changed.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock()
     }
 }
 

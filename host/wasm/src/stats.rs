@@ -1,8 +1,8 @@
 //! What is counted of a component while it serves: by function, so that one that never works is noticed among others that do.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 
 use crate::bindings::agent_host::types::types as wit;
@@ -110,7 +110,7 @@ impl Stats {
 
     fn functions(&self) -> MutexGuard<'_, BTreeMap<&'static str, Function>> {
         // A panic elsewhere cannot have left a number half-changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use agent_host_session::id::{Epoch, MessageId, ProfileId, Sequence, SessionId};
@@ -18,6 +18,7 @@ use agent_host_wasm::hooks::{Control, Event, Hook, HookOptions, Hooks, Name, Sin
 use agent_host_wasm::inspect::{World, inspect};
 use agent_host_wasm::{Engine, Source};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use support::{guest, options, record, session};
 
@@ -43,12 +44,12 @@ impl Sessions {
         if session.as_str() != "s" {
             return Err(Error::SessionNotFound(session.clone()));
         }
-        self.0.lock().unwrap().push(what);
+        self.0.lock().push(what);
         Ok(())
     }
 
     fn taken(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.0.lock())
     }
 }
 

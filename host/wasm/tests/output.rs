@@ -5,10 +5,11 @@
 mod support;
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use agent_host_session::ports::store::Store;
 use agent_host_wasm::{Engine, PersistenceOptions};
+use parking_lot::Mutex;
 use support::{guest, misbehaving, options, probe, session, start};
 
 #[derive(Clone, Default)]
@@ -16,7 +17,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        self.0.lock().write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -34,7 +35,7 @@ async fn what_a_component_says_is_logged_within_bounds() {
     let store = misbehaving(&engine, &[], PersistenceOptions::default()).await;
 
     store.load_session(&session("say")).await.unwrap();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(log.0.lock().clone()).unwrap();
     for (level, words) in [("INFO", "from stdout"), ("WARN", "from stderr\\u{1b}[31m"), ("ERROR", "from logging")] {
         let line = text.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{words:?} is not in {text}"));
         assert!(line.contains(level) && line.contains("misbehaving.wasm"), "{line}");
@@ -42,7 +43,7 @@ async fn what_a_component_says_is_logged_within_bounds() {
     assert!(!text.contains('\u{1b}'));
 
     store.load_session(&session("flood")).await.unwrap();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(log.0.lock().clone()).unwrap();
     assert!(text.contains("the rest is dropped"));
     assert!(text.lines().count() < 1000, "{} lines", text.lines().count());
 
@@ -55,7 +56,7 @@ async fn what_a_component_says_is_logged_within_bounds() {
     }
     probe(&store, "lookup data.evil.example").await;
     probe(&store, "database secrets").await;
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(log.0.lock().clone()).unwrap();
     let refusals: Vec<&str> =
         text.lines().filter(|line| line.contains("refused what it was not granted") && line.contains("prober.wasm")).collect();
     let [address, url, name, database] = &refusals[..] else { panic!("one line for each kind: {refusals:#?}") };

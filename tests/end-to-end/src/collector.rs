@@ -1,7 +1,7 @@
 //! A receiver of traces: OTLP over HTTP, as far as the host speaks it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -11,6 +11,7 @@ use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -70,7 +71,7 @@ impl Collector {
 
     /// All spans so far.
     pub fn spans(&self) -> Vec<Span> {
-        self.spans.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.spans.lock().clone()
     }
 }
 
@@ -101,7 +102,7 @@ async fn take(State(spans): State<Spans>, body: Bytes) -> (StatusCode, [(header:
             });
         }
     }
-    spans.lock().unwrap_or_else(PoisonError::into_inner).extend(taken);
+    spans.lock().extend(taken);
     // An empty message says that all was taken.
     (StatusCode::OK, answer)
 }

@@ -1,13 +1,14 @@
 //! A receiver of webhooks that fails every other time, before or after it took the events in.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -77,18 +78,18 @@ impl Receiver {
 
     /// The events that it took in, each once, with their names and data.
     pub fn events(&self) -> BTreeMap<EventId, Value> {
-        lock(&self.received).events.clone()
+        self.received.lock().events.clone()
     }
 
     /// Events that came again, and requests.
     pub fn repeats_and_requests(&self) -> (usize, usize) {
-        let received = lock(&self.received);
+        let received = self.received.lock();
         (received.repeats, received.requests.len())
     }
 
     /// What was sent, in all requests.
     pub fn deliveries(&self) -> Vec<Delivery> {
-        lock(&self.received).requests.clone()
+        self.received.lock().requests.clone()
     }
 }
 
@@ -99,7 +100,7 @@ impl Drop for Receiver {
 }
 
 async fn receive(State(received): State<Arc<Mutex<Received>>>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let mut received = lock(&received);
+    let mut received = received.lock();
     let outcome = (received.answers)(received.requests.len());
     let parsed: Value = serde_json::from_slice(&body).expect("a delivery is not JSON");
     received.requests.push(Delivery { headers, body });
@@ -114,8 +115,4 @@ async fn receive(State(received): State<Arc<Mutex<Received>>>, headers: HeaderMa
         }
     }
     if outcome == Outcome::Taken { StatusCode::NO_CONTENT } else { StatusCode::INTERNAL_SERVER_ERROR }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,8 @@
 //! An operator's side that remembers what it was asked and answers as it was told.
 
-use std::sync::{Mutex, MutexGuard};
-
 use agent_host_api::admin::{Admin, AdminError, HookReplacement, Replacement};
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 /// What is done to a hook.
@@ -25,24 +24,24 @@ pub(crate) struct FakeAdmin {
 
 impl FakeAdmin {
     pub(crate) fn replacements(&self) -> MutexGuard<'_, Vec<Replacement>> {
-        self.replacements.lock().unwrap()
+        self.replacements.lock()
     }
 
     pub(crate) fn hooks(&self) -> Vec<(String, HookDeed)> {
-        self.hooks.lock().unwrap().clone()
+        self.hooks.lock().clone()
     }
 
     fn hook(&self, name: &str, deed: HookDeed) -> Result<Value, AdminError> {
-        self.hooks.lock().unwrap().push((name.to_owned(), deed));
+        self.hooks.lock().push((name.to_owned(), deed));
         self.answer()
     }
 
     pub(crate) fn refuse(&self, error: AdminError) {
-        *self.refusal.lock().unwrap() = Some(error);
+        *self.refusal.lock() = Some(error);
     }
 
     fn answer(&self) -> Result<Value, AdminError> {
-        self.refusal.lock().unwrap().take().map_or_else(|| Ok(json!({"generation": 2})), Err)
+        self.refusal.lock().take().map_or_else(|| Ok(json!({"generation": 2})), Err)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The HTTP client that sends traces: the host's own HTTP and TLS, on the host's own threads.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -13,6 +13,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_http::{HttpClient, HttpError};
+use parking_lot::Mutex;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 
@@ -66,7 +67,7 @@ impl Client {
 
     fn failed(&self, reason: &str) {
         // Each change is a single assignment.
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.failures.lock();
         failures.count += 1;
         if failures.told_at.is_none_or(|at| at.elapsed() >= WARNING_PAUSE) {
             let Failures { count, .. } = std::mem::replace(&mut *failures, Failures { count: 0, told_at: Some(Instant::now()) });

@@ -1,12 +1,13 @@
 //! One sandbox on this machine: what the port asks of it, handed on to the parts.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::sandbox::{Command, Content, Error, File, Layout, Process, Root, Sandbox, Spec};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -84,7 +85,7 @@ impl LocalSandbox {
 
     /// The processes that have not ended.
     fn running(&self) -> Vec<Running> {
-        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut processes = self.processes.lock();
         processes.running.retain(|process| !process.has_ended());
         processes.running.clone()
     }
@@ -153,9 +154,9 @@ impl Sandbox for LocalSandbox {
             return result;
         }
         // While nothing runs, all that changes is what was written here. Afterwards it cannot be told apart, and is reported.
-        if !self.processes.lock().unwrap_or_else(PoisonError::into_inner).requested {
+        if !self.processes.lock().requested {
             self.watch.synchronize().await;
-            let processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+            let processes = self.processes.lock();
             if !processes.requested {
                 self.watch.forget_changes();
             }
@@ -165,7 +166,7 @@ impl Sandbox for LocalSandbox {
 
     async fn spawn(&self, command: Command) -> Result<Process, Error> {
         self.check_open()?;
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner).requested = true;
+        self.processes.lock().requested = true;
         let (machine, directory, files, layout) =
             (Arc::clone(&self.machine), Arc::clone(&self.directory), Arc::clone(&self.files), self.layout.clone());
         let program = command.program.clone();
@@ -173,7 +174,7 @@ impl Sandbox for LocalSandbox {
         let prepared = self.blocking("prepare a process", prepare).await??;
         let started = Running::start(&self.machine.spawner, prepared, &self.family).await;
         let (running, process) = started.map_err(|error| Error::Failed(format!("failed to run {program:?}: {error}")))?;
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner).running.push(running.clone());
+        self.processes.lock().running.push(running.clone());
         if self.closing.is_cancelled() {
             // It may have come too late for the one who ends the others.
             self.blocking("end a process", move || running.kill()).await?;

@@ -8,10 +8,11 @@
 //! is ended with the last process of the sandbox.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How often the processes are looked for and killed: one that forks between the look and the signal leaves a child for the next round.
@@ -36,7 +37,7 @@ impl Family {
 
     /// To be called before a process is started, and kept until it was reaped and its strays were killed.
     pub(super) fn join(family: &Arc<Self>) -> Membership {
-        *family.trees.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *family.trees.lock() += 1;
         Membership(Arc::clone(family))
     }
 }
@@ -48,7 +49,7 @@ pub(super) struct Membership(Arc<Family>);
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        *self.0.trees.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *self.0.trees.lock() -= 1;
     }
 }
 
@@ -128,7 +129,7 @@ impl Tree {
     /// Signals what is found of the tree in the table of processes, until nothing is.
     fn signal_found(&self, family: &Family, signal: Signal, rounds: usize) {
         // No process is started meanwhile that would be taken for a stray.
-        let trees = family.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        let trees = family.trees.lock();
         let mark = (*trees <= 1).then_some(family.directory.as_path());
         for _ in 0..rounds {
             let leader = (!self.ended.load(Ordering::Acquire)).then_some(self.leader);

@@ -13,8 +13,9 @@ mod subscription;
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 pub(crate) use self::readers::Observer;
@@ -164,7 +165,7 @@ struct Shared {
 impl Shared {
     fn ring(&self) -> MutexGuard<'_, Ring> {
         // A panic while the ring is held leaves it whole: each change is a push or a pop.
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock()
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Shared;
 use crate::id::Sequence;
@@ -33,7 +35,7 @@ impl Readers {
 
     fn places(&self) -> MutexGuard<'_, Vec<Weak<Place>>> {
         // Each change leaves the list whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -20,7 +20,7 @@ struct Spool {
 
 impl Spool {
     fn batches(&self) -> MutexGuard<'_, Vec<Batch>> {
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+        self.batches.lock()
     }
 
     fn store(&self, index: usize) {

@@ -1,9 +1,9 @@
 //! What happened to the components since the host started: what an operator looks at after something went wrong.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agent_host_session::time::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 
 /// Events that are remembered: some weeks of an operator's work.
@@ -60,6 +60,6 @@ impl History {
 
     fn occurrences(&self) -> MutexGuard<'_, VecDeque<Occurrence>> {
         // A panic elsewhere cannot have left the list half-changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

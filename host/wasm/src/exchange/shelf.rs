@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::Origin;
 use crate::cache::Sha256Digest;
@@ -48,19 +49,24 @@ pub enum Error {
     },
 }
 
-/// What is remembered beside the components.
+/// What is remembered beside the components: an object in JSON.
 pub(crate) trait Kept: Default + Serialize + DeserializeOwned {
-    /// What this host writes, so that a later one can tell an older file.
+    /// What this host writes as `format` beside the rest, so that a later one can tell an older file.
     const FORMAT: u32 = 1;
-
-    /// What the file says that it is.
-    fn format(&self) -> u32;
 
     /// Whether a component of this digest is needed.
     fn needs(&self, digest: &str) -> bool;
 }
 
-/// A directory of components. All of it blocks.
+/// The state as it is in the file.
+#[derive(Serialize)]
+struct Envelope<'a, K> {
+    format: u32,
+    #[serde(flatten)]
+    state: &'a K,
+}
+
+/// A directory of components. What is not async blocks.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf(PathBuf);
 
@@ -79,23 +85,32 @@ impl Shelf {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(K::default()),
             Err(source) => return Err(Error::Io { action: "read", path, source }),
         };
-        let state: K = serde_json::from_slice(&text).map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
-        let (found, known) = (state.format(), K::FORMAT);
+        let unreadable = |reason: String| Error::State { path: path.clone(), reason };
+        let mut fields: Map<String, Value> = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+        let (found, known) = (fields.remove("format").unwrap_or_default(), K::FORMAT);
         if found != known {
-            return Err(Error::State { path, reason: format!("its format is {found}, and this host knows {known}") });
+            return Err(unreadable(format!("its format is {found}, and this host knows {known}")));
         }
-        Ok(state)
+        serde_json::from_value(Value::Object(fields)).map_err(|error| unreadable(error.to_string()))
     }
 
     /// Keeps the state, and [tidies](Self::tidy). After an error it is as before.
     pub(crate) fn keep<K: Kept>(&self, state: &K) -> Result<(), Error> {
         let path = self.state_path();
-        let text = serde_json::to_vec_pretty(state).map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
+        let text = serde_json::to_vec_pretty(&Envelope { format: K::FORMAT, state })
+            .map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
         self.write(&path, &text)?;
         if let Err(error) = self.tidy(state) {
             tracing::warn!(%error, "failed to remove components that are not needed any more");
         }
         Ok(())
+    }
+
+    /// [Keeps](Self::keep) the state without blocking.
+    pub(crate) async fn keep_aside<K: Kept + Clone + Send + 'static>(&self, state: &K) -> Result<(), Error> {
+        let (shelf, state) = (self.clone(), state.clone());
+        let broken = |error| Error::Io { action: "write", path: self.state_path(), source: io::Error::other(error) };
+        tokio::task::spawn_blocking(move || shelf.keep(&state)).await.unwrap_or_else(|error| Err(broken(error)))
     }
 
     /// Removes the components of which the state does not speak.
@@ -170,17 +185,10 @@ mod tests {
 
     #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
     struct State {
-        format: u32,
         needed: Vec<String>,
     }
 
     impl Kept for State {
-        const FORMAT: u32 = 0;
-
-        fn format(&self) -> u32 {
-            self.format
-        }
-
         fn needs(&self, digest: &str) -> bool {
             self.needed.iter().any(|needed| needed == digest)
         }
@@ -194,7 +202,7 @@ mod tests {
         let (kept, dropped) = (Sha256Digest::of(b"kept"), Sha256Digest::of(b"dropped"));
         shelf.put(&kept, b"kept").unwrap();
         shelf.put(&dropped, b"dropped").unwrap();
-        let state = State { needed: vec![kept.to_string()], ..State::default() };
+        let state = State { needed: vec![kept.to_string()] };
         shelf.keep(&state).unwrap();
         assert_eq!(shelf.state::<State>().unwrap(), state);
         assert_eq!(shelf.get(&kept.to_string()).unwrap(), b"kept");
@@ -212,7 +220,7 @@ mod tests {
         assert!(matches!(shelf.get(&digest.to_string()), Err(Error::Damaged { .. })));
         shelf.put(&digest, b"component").unwrap();
         assert_eq!(shelf.get(&digest.to_string()).unwrap(), b"component");
-        for text in ["{", r#"{"format": 1, "needed": []}"#] {
+        for text in ["{", r#"{"format": 2, "needed": []}"#, r#"{"needed": []}"#] {
             fs::write(directory.path().join("state.json"), text).unwrap();
             assert!(matches!(shelf.state::<State>(), Err(Error::State { .. })), "{text}");
         }

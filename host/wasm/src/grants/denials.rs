@@ -1,8 +1,10 @@
 //! What a component was refused: counted for whoever asks, and told to the operator without filling the log.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How often a kind of refusal is logged: an operator who looks sees it, and a component that goes on trying fills no disk.
 const QUIET: Duration = Duration::from_secs(60);
@@ -70,7 +72,7 @@ impl Denials {
 
     /// How often this was refused since the component was started.
     pub fn count(&self, denial: Denial) -> u64 {
-        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = self.counted.lock();
         counted.get(denial as usize).map_or(0, |counter| counter.total)
     }
 
@@ -84,7 +86,7 @@ impl Denials {
 
     /// How often the kind was refused since it was last told, if it is to be told now.
     fn record_at(&self, denial: Denial, now: Instant) -> Option<u64> {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.counted.lock();
         let counter = counted.get_mut(denial as usize)?;
         counter.total += 1;
         counter.untold += 1;

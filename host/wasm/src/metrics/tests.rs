@@ -1,8 +1,7 @@
 //! What whoever asks is told.
 
-use std::sync::Mutex;
-
 use agent_host_session::time::Timestamp;
+use parking_lot::Mutex;
 use prometheus_client::encoding::prometheus_text;
 
 use super::*;
@@ -14,7 +13,7 @@ struct Hooks(Mutex<Vec<Standing>>);
 
 impl Inventory for Hooks {
     fn standings(&self) -> Vec<Standing> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().clone()
     }
 
     fn lost_events(&self) -> u64 {
@@ -104,6 +103,6 @@ fn what_there_is_of_components_is_looked_at_when_it_is_asked() {
     assert!(text.contains("agent_host_hook_backlog_age_seconds{hook=\"audit\"} "), "{text}");
     assert!(!text.contains("{hook=\"guard\"}"), "a hook that is told of nothing has no backlog: {text}");
 
-    hooks.0.lock().unwrap().clear();
+    hooks.0.lock().clear();
     assert!(!shown(&engine, vec![hooks]).contains("audit"), "a hook that is gone is still there");
 }

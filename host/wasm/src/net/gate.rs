@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 use super::{MAX_ADDRESSES, obstacle};
@@ -62,13 +63,7 @@ impl Gate {
     fn may_connect(&self, address: SocketAddr) -> bool {
         let (ip, port) = (canonical(address.ip()), address.port());
         let named = self.capabilities.grants.network.iter().any(|rule| rule.admits(ip, port));
-        named
-            || self
-                .found
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-                .any(|found| found.address == ip && found.ports.contain(port))
+        named || self.found.lock().iter().any(|found| found.address == ip && found.ports.contain(port))
     }
 
     /// The addresses of a name, those that the instance may connect to.
@@ -114,7 +109,7 @@ impl Gate {
     }
 
     fn remember(&self, address: IpAddr, ports: &[&Ports]) {
-        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.found.lock();
         for ports in ports {
             let found = Found { address, ports: (*ports).clone() };
             if !all.contains(&found) {

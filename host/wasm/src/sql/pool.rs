@@ -1,9 +1,10 @@
 //! A bounded set of connections, lent to one job at a time and run off the asynchronous threads.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Error;
@@ -55,7 +56,7 @@ impl Pool {
 
     fn idle(&self) -> MutexGuard<'_, Vec<Sqlite>> {
         // A panic elsewhere cannot have left the list half-changed.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::Error;
 use super::database::{Database, SqliteOptions, WeakDatabase};
@@ -18,7 +19,7 @@ impl OpenDatabases {
     /// As for [`Database::open_sqlite`].
     pub fn sqlite(&self, path: &Path, options: &SqliteOptions) -> Result<Database, Error> {
         // Held while one is opened, so that nobody else opens the same.
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.0.lock();
         open.retain(|_, database| database.is_open());
         // By another name it may be the same file; before it is made it has no other name.
         let name = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -47,6 +48,6 @@ mod tests {
         assert!(first.is(&second));
         drop((first, second));
         databases.sqlite(&directory.path().join("b.db"), &SqliteOptions::default()).unwrap();
-        assert!(!databases.0.lock().unwrap().contains_key(&path.canonicalize().unwrap()));
+        assert!(!databases.0.lock().contains_key(&path.canonicalize().unwrap()));
     }
 }

@@ -44,27 +44,16 @@ impl Record {
 }
 
 /// Generations, and which one serves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct State {
-    format: u32,
     /// The number of the newest generation.
     pub(super) newest: u64,
     /// Generations that served, the one that does last. The ones before it can be gone back to.
     pub(super) persistence: Vec<Record>,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self { format: Self::FORMAT, newest: 0, persistence: Vec::new() }
-    }
-}
-
 impl Kept for State {
-    fn format(&self) -> u32 {
-        self.format
-    }
-
     fn needs(&self, digest: &str) -> bool {
         self.persistence.iter().any(|record| record.digest == digest)
     }

@@ -13,12 +13,13 @@ mod swapping;
 mod switch;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_host_session::ports::store::Store;
 use agent_host_session::time::Timestamp;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -154,7 +155,7 @@ impl Components {
     /// What serves, what is being prepared, what served, and what happened.
     pub fn status(&self) -> Status {
         let current = self.switch.current();
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let generation = GenerationStatus {
             record: current.record.clone(),
             wit_version: current.persistence.wit_version(),
@@ -165,7 +166,7 @@ impl Components {
             counts: current.persistence.counts(),
         };
         let earlier = state.persistence.iter().filter(|record| record.generation != current.record.generation).cloned().collect();
-        let persistence = PersistenceStatus { serving: generation, candidate: lock(&self.candidate).clone(), earlier };
+        let persistence = PersistenceStatus { serving: generation, candidate: self.candidate.lock().clone(), earlier };
         Status { persistence, events: self.history.list() }
     }
 
@@ -195,7 +196,7 @@ impl Components {
     /// Lets no call begin any more, and waits for those that run until `deadline` has passed.
     pub async fn shutdown(&self, deadline: Duration) {
         self.shutdown.cancel();
-        lock(&self.probation).cancel();
+        self.probation.lock().cancel();
         self.switch.current().persistence.shutdown(deadline).await;
     }
 
@@ -206,7 +207,7 @@ impl Components {
             serving = %serving.record,
             "the new persistence adapter does not work; the one before it serves again"
         );
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.persistence.retain(|record| record.generation != failed.record.generation);
         if let Err(error) = self.shelf.keep(&*state) {
             tracing::error!(%error, "failed to remember that the adapter was rolled back; a restart would begin with the one that does not work");
@@ -340,9 +341,4 @@ pub struct CandidateStatus {
     /// How far copying is, while that is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub copied: Option<crate::copy::Totals>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is a single assignment or insertion, which a panic elsewhere cannot have left half-done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

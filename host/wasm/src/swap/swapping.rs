@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::generation::{Generation, Record};
 use super::switch::Changes;
-use super::{CandidateStatus, Components, lock, smoke};
+use super::{CandidateStatus, Components, smoke};
 use crate::copy::{Copier, Totals, Writes};
 use crate::exchange::{self, Candidate, Error, Origin, Phase, Plan, Subject, millis, refused};
 use crate::metrics::Role;
@@ -94,7 +94,7 @@ impl Components {
     pub async fn rollback(self: &Arc<Self>, migrate: bool) -> Result<Report, Error> {
         let _exchange = self.exchange.try_lock().map_err(|_| Error::Busy)?;
         let present = self.switch.current().record.generation;
-        let earlier = lock(&self.state).persistence.iter().rfind(|record| record.generation != present).cloned();
+        let earlier = self.state.lock().persistence.iter().rfind(|record| record.generation != present).cloned();
         let Some(record) = earlier else { return Err(Error::NothingEarlier) };
         let candidate = Candidate::Digest(record.digest.clone());
         self.exchange(candidate, record.plan.clone(), migrate, Some(record.generation)).await
@@ -102,7 +102,7 @@ impl Components {
 
     /// Where a component that served before came from.
     fn origin_of(&self, digest: &str) -> Origin {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let known = state.persistence.iter().rfind(|record| record.digest == digest && record.plan.origin != Origin::Configured);
         known.map_or(Origin::Upload, |record| record.plan.origin.clone())
     }
@@ -111,7 +111,7 @@ impl Components {
     async fn exchange(self: &Arc<Self>, candidate: Candidate, plan: Plan, migrate: bool, back_to: Option<u64>) -> Result<Report, Error> {
         let origin = plan.origin.clone();
         let result = self.try_exchange(candidate, plan, migrate, back_to).await;
-        *lock(&self.candidate) = None;
+        *self.candidate.lock() = None;
         self.switch.stop_watching();
         let metrics = self.engine.metrics();
         match &result {
@@ -132,7 +132,7 @@ impl Components {
                 }
                 tracing::warn!(%origin, %error, "the persistence adapter stays");
                 // What was refused is not needed any more. A few names are read.
-                let state = lock(&self.state).clone();
+                let state = self.state.lock().clone();
                 if let Err(error) = self.shelf.tidy(&state) {
                     tracing::warn!(%error, "failed to remove the component that was refused");
                 }
@@ -168,7 +168,7 @@ impl Components {
         smoke::contract(&persistence).await.map_err(refused(Phase::SmokeTest))?;
 
         let (record, state) = {
-            let mut state = lock(&self.state).clone();
+            let mut state = self.state.lock().clone();
             state.newest += 1;
             let record = Record {
                 generation: state.newest,
@@ -188,10 +188,10 @@ impl Components {
             (record, state)
         };
         let next = Arc::new(Generation { record: record.clone(), persistence });
-        let remember = || {
+        let remember = async {
             self.enter(Phase::Remember, &record.plan.origin);
-            self.shelf.keep(&state).map_err(refused(Phase::Remember))?;
-            *lock(&self.state) = state.clone();
+            self.shelf.keep_aside(&state).await.map_err(refused(Phase::Remember))?;
+            *self.state.lock() = state.clone();
             Ok(())
         };
 
@@ -202,7 +202,7 @@ impl Components {
             self.enter(Phase::SameStore, &next.record.plan.origin);
             let present = self.switch.current();
             smoke::same_store(&present.persistence, &next.persistence).await.map_err(refused(Phase::SameStore))?;
-            remember()?;
+            remember.await?;
             let failures = Some(self.settings.rollback_after).filter(|after| *after > 0);
             (self.switch.publish(next, failures), None, None)
         };
@@ -214,10 +214,10 @@ impl Components {
     }
 
     /// Copies everything to the store of `next`, and publishes it when nothing is missing there.
-    async fn migrate(&self, next: &Arc<Generation>, remember: impl FnOnce() -> Result<(), Error>) -> Result<Migrated, Error> {
+    async fn migrate(&self, next: &Arc<Generation>, remember: impl Future<Output = Result<(), Error>>) -> Result<Migrated, Error> {
         self.enter(Phase::Copy, &next.record.plan.origin);
         let progress = |totals: Totals| {
-            if let Some(candidate) = lock(&self.candidate).as_mut() {
+            if let Some(candidate) = self.candidate.lock().as_mut() {
                 candidate.copied = Some(totals);
             }
         };
@@ -254,7 +254,7 @@ impl Components {
                 continue;
             };
             let held = held.map_err(&failed)?;
-            remember()?;
+            remember.await?;
             let previous = self.switch.publish(Arc::clone(next), None);
             drop(held);
             return Ok(Migrated { previous, totals: copier.totals(), pause: pause.max(began.elapsed()) });
@@ -283,7 +283,7 @@ impl Components {
     /// Ends what served before: at once, or when it is not needed any more as a fallback.
     fn retire(self: &Arc<Self>, previous: Arc<Generation>, standby: Duration) {
         let token = self.shutdown.child_token();
-        std::mem::replace(&mut *lock(&self.probation), token.clone()).cancel();
+        std::mem::replace(&mut *self.probation.lock(), token.clone()).cancel();
         tokio::spawn(Arc::clone(self).drain(previous, standby, token));
     }
 
@@ -304,7 +304,7 @@ impl Components {
 
     fn enter(&self, phase: Phase, origin: &Origin) {
         tracing::info!(%origin, %phase, "preparing a persistence adapter");
-        *lock(&self.candidate) = Some(CandidateStatus { origin: origin.clone(), phase, since: Timestamp::now(), copied: None });
+        *self.candidate.lock() = Some(CandidateStatus { origin: origin.clone(), phase, since: Timestamp::now(), copied: None });
     }
 }
 

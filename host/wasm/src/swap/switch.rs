@@ -4,7 +4,7 @@
 //! generation gives way is made again on the next: every call of the contract may be repeated.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
 use agent_host_session::path::RelativePath;
@@ -14,6 +14,7 @@ use agent_host_session::record::{FileInfo, Page, RecordChanges, SessionRecord, S
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 
 use super::generation::Generation;
@@ -76,7 +77,7 @@ impl Switch {
     /// Lets `next` serve from the next call on, and gives what served before. With `failures`, that serves again if a function of `next` fails so many times without ever
     /// having worked, until [`forget_fallback_to`](Self::forget_fallback_to) it.
     pub(super) fn publish(&self, next: Arc<Generation>, failures: Option<u64>) -> Arc<Generation> {
-        let mut fallback = lock(&self.fallback);
+        let mut fallback = self.fallback.lock();
         next.persistence.count_anew();
         let previous = self.current.swap(next);
         *fallback = failures.map(|failures| Fallback { generation: Arc::clone(&previous), failures });
@@ -85,22 +86,22 @@ impl Switch {
 
     /// From now on the generation after `previous` stays, whatever it does.
     pub(super) fn forget_fallback_to(&self, previous: &Arc<Generation>) {
-        lock(&self.fallback).take_if(|fallback| Arc::ptr_eq(&fallback.generation, previous));
+        self.fallback.lock().take_if(|fallback| Arc::ptr_eq(&fallback.generation, previous));
     }
 
     /// Begins to note what is written.
     pub(super) fn watch_changes(&self) {
-        *lock(&self.changes) = Some(Changes::default());
+        *self.changes.lock() = Some(Changes::default());
     }
 
     /// What was written since it was last asked for.
     pub(super) fn take_changes(&self) -> Changes {
-        lock(&self.changes).as_mut().map(std::mem::take).unwrap_or_default()
+        self.changes.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Notes what was taken again: it was not copied.
     pub(super) fn give_back(&self, taken: Changes) {
-        if let Some(changes) = lock(&self.changes).as_mut() {
+        if let Some(changes) = self.changes.lock().as_mut() {
             changes.sessions.extend(taken.sessions);
             changes.replaced.extend(taken.replaced);
             changes.profiles |= taken.profiles;
@@ -109,7 +110,7 @@ impl Switch {
 
     /// Notes no more.
     pub(super) fn stop_watching(&self) {
-        *lock(&self.changes) = None;
+        *self.changes.lock() = None;
     }
 
     /// Waits for the writes that run, and lets none begin until the guard is dropped.
@@ -131,7 +132,7 @@ impl Switch {
 
     /// A call has failed: goes back to the fallback if the generation is one that does not work.
     fn review(&self, generation: &Arc<Generation>) {
-        let mut fallback = lock(&self.fallback);
+        let mut fallback = self.fallback.lock();
         let Some(there) = fallback.as_ref().filter(|_| Arc::ptr_eq(generation, &self.current.load())) else { return };
         let Some(operation) = generation.persistence.hopeless(there.failures) else { return };
         let Some(Fallback { generation: serving, .. }) = fallback.take() else { return };
@@ -158,7 +159,7 @@ struct Write<'a> {
 
 impl Drop for Write<'_> {
     fn drop(&mut self) {
-        let mut changes = lock(&self.switch.changes);
+        let mut changes = self.switch.changes.lock();
         let Some(changes) = changes.as_mut() else { return };
         match self.written {
             Written::Session(session) => drop(changes.sessions.insert(session.clone())),
@@ -184,11 +185,6 @@ macro_rules! ask {
             tries += 1;
         }
     }};
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is a single assignment or insertion, which a panic elsewhere cannot have left half-done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use agent_host_wasm::net::Resolver;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -26,17 +27,17 @@ impl Names {
     }
 
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 }
 
 #[async_trait::async_trait]
 impl Resolver for Names {
     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        self.asked.lock().unwrap().push(name.to_owned());
+        self.asked.lock().push(name.to_owned());
         // As a real one, it does not know at once.
         tokio::task::yield_now().await;
-        let mut known = self.known.lock().unwrap();
+        let mut known = self.known.lock();
         let answers = known.get_mut(name).ok_or_else(|| io::Error::other("no such name"))?;
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         Ok(answer.unwrap_or_default())
@@ -97,7 +98,7 @@ impl Web {
                 tokio::spawn(async move {
                     let request = read(&mut stream).await;
                     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
-                    kept.lock().unwrap().push(request);
+                    kept.lock().push(request);
                     match answer(&path) {
                         Some(response) => drop(stream.write_all(response.as_bytes()).await),
                         None => std::future::pending().await,
@@ -110,7 +111,7 @@ impl Web {
 
     /// What was asked so far, as it came.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        self.requests.lock().clone()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who decides what is answered.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::reply::Reply;
 use crate::request::Request;
@@ -32,7 +33,7 @@ impl Queue {
 
 impl Script for Queue {
     fn reply(&self, request: &Request) -> Reply {
-        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next = self.0.lock().pop_front();
         next.unwrap_or_else(|| Scenarios.reply(request))
     }
 }

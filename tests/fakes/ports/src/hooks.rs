@@ -1,6 +1,6 @@
 //! Event hooks that decide and keep what they are told to.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use agent_host_session::id::SessionId;
 use agent_host_session::log::{Published, Stored};
@@ -8,10 +8,9 @@ use agent_host_session::message::{Content, Message};
 use agent_host_session::ports::hooks::{Batch, Hooks, SessionDraft, ToolDraft, Verdict, Wants};
 use agent_host_session::record::Options;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
-
-use crate::lock;
 
 /// What becomes of batches of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,19 +63,19 @@ impl Default for ScriptedHooks {
 impl ScriptedHooks {
     /// From now on they decide on new sessions, like this.
     pub fn on_session(&self, decide: impl Fn(&SessionDraft) -> Verdict<Options> + Send + 'static) {
-        lock(&self.wants).sessions = true;
-        *lock(&self.on_session) = Some(Box::new(decide));
+        self.wants.lock().sessions = true;
+        *self.on_session.lock() = Some(Box::new(decide));
     }
 
     /// From now on they decide on messages, like this.
     pub fn on_message(&self, decide: impl Fn(&Message) -> Verdict<Content> + Send + 'static) {
-        lock(&self.wants).messages = true;
-        *lock(&self.on_message) = Some(Box::new(decide));
+        self.wants.lock().messages = true;
+        *self.on_message.lock() = Some(Box::new(decide));
     }
 
     /// From now on they decide on tools, like this.
     pub fn on_tool(&self, decide: impl Fn(&ToolDraft) -> Verdict<Map<String, Value>> + Send + 'static) {
-        *lock(&self.on_tool) = Some(Box::new(decide));
+        *self.on_tool.lock() = Some(Box::new(decide));
         self.tools.send_replace(true);
     }
 
@@ -87,13 +86,13 @@ impl ScriptedHooks {
 
     /// From now on they want events, and this becomes of these.
     pub fn keep(&self, keep: Keep) {
-        lock(&self.wants).events = true;
-        *lock(&self.keep) = keep;
+        self.wants.lock().events = true;
+        *self.keep.lock() = keep;
     }
 
     /// From now on they want no events.
     pub fn ignore_events(&self) {
-        lock(&self.wants).events = false;
+        self.wants.lock().events = false;
     }
 
     /// From now on decisions take for ever, or not any more.
@@ -114,22 +113,22 @@ impl ScriptedHooks {
 
     /// How many decisions were given up before they were made.
     pub fn withdrawn(&self) -> usize {
-        *lock(&self.withdrawn)
+        *self.withdrawn.lock()
     }
 
     /// All events so far, stored or not.
     pub fn events(&self) -> Vec<Arc<Published>> {
-        lock(&self.events).clone()
+        self.events.lock().clone()
     }
 
     /// Batches that wait to be stored.
     pub fn waiting(&self) -> usize {
-        lock(&self.waiting).len()
+        self.waiting.lock().len()
     }
 
     /// Stores the batch with this index among those that wait.
     pub fn store(&self, index: usize) {
-        let stored = lock(&self.waiting).remove(index);
+        let stored = self.waiting.lock().remove(index);
         stored.done();
     }
 
@@ -138,7 +137,7 @@ impl ScriptedHooks {
         impl Drop for Withdrawn {
             fn drop(&mut self) {
                 if let Some(count) = &self.0 {
-                    *lock(count) += 1;
+                    *count.lock() += 1;
                 }
             }
         }
@@ -146,14 +145,14 @@ impl ScriptedHooks {
         let mut withdrawn = Withdrawn(Some(Arc::clone(&self.withdrawn)));
         drop(self.is_held.subscribe().wait_for(|is_held| !is_held).await);
         withdrawn.0 = None;
-        lock(decide).as_ref().map_or(Verdict::Allow, |decide| decide(draft))
+        decide.lock().as_ref().map_or(Verdict::Allow, |decide| decide(draft))
     }
 }
 
 #[async_trait]
 impl Hooks for ScriptedHooks {
     fn wants(&self) -> Wants {
-        *lock(&self.wants)
+        *self.wants.lock()
     }
 
     fn tools(&self) -> watch::Receiver<bool> {
@@ -161,10 +160,10 @@ impl Hooks for ScriptedHooks {
     }
 
     fn record(&self, batch: Batch) {
-        lock(&self.events).extend(batch.events);
-        match *lock(&self.keep) {
+        self.events.lock().extend(batch.events);
+        match *self.keep.lock() {
             Keep::AtOnce => batch.stored.done(),
-            Keep::Later => lock(&self.waiting).push(batch.stored),
+            Keep::Later => self.waiting.lock().push(batch.stored),
             Keep::Never => drop(batch.stored),
         }
     }

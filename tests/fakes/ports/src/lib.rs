@@ -15,7 +15,7 @@ pub mod hooks;
 pub mod sandbox;
 pub mod store;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use agent_host_session::manager::{Manager, Settings};
 use agent_host_session::profile::Profile;
@@ -55,9 +55,4 @@ impl World {
         );
         Self { manager, store, provider, hooks }
     }
-}
-
-/// A mutex whose poison is of no interest: a test that panicked has failed already.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

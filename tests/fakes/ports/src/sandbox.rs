@@ -11,18 +11,17 @@
 //! | anything else | says it back, word by word |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::sandbox::{Command, Content, Control, Error, Exit, File, Layout, Process, Provider, Root, Sandbox, Spec};
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
 use tokio::sync::{Notify, watch};
-
-use crate::lock;
 
 /// Makes sandboxes in memory, and counts them.
 #[derive(Debug, Default)]
@@ -136,8 +135,8 @@ impl Sandbox for FakeSandbox {
     async fn write(&self, files: Vec<File>) -> Result<(), Error> {
         for file in files {
             match file.root {
-                Root::Home => drop(lock(&self.disk.home).insert(file.path.to_string(), file.content)),
-                Root::Workspace => drop(lock(&self.disk.workspace).insert(file.path, file.content)),
+                Root::Home => drop(self.disk.home.lock().insert(file.path.to_string(), file.content)),
+                Root::Workspace => drop(self.disk.workspace.lock().insert(file.path, file.content)),
             }
         }
         Ok(())
@@ -179,11 +178,11 @@ impl Sandbox for FakeSandbox {
     }
 
     async fn flush_changes(&self) -> Result<Vec<RelativePath>, Error> {
-        Ok(std::mem::take(&mut *lock(&self.disk.changed)).into_iter().collect())
+        Ok(std::mem::take(&mut *self.disk.changed.lock()).into_iter().collect())
     }
 
     async fn read(&self, path: &RelativePath, limit: u64) -> Result<Content, Error> {
-        Ok(match lock(&self.disk.workspace).get(path) {
+        Ok(match self.disk.workspace.lock().get(path) {
             None => Content::Absent,
             Some(content) if content.len() as u64 > limit => Content::TooLarge { size: content.len() as u64 },
             Some(content) => Content::Bytes(content.clone()),
@@ -255,18 +254,18 @@ fn answer(disk: &Disk, message: &str) -> Option<String> {
         }
         ["write", path, content @ ..] => {
             let path = RelativePath::new(*path).ok()?;
-            lock(&disk.workspace).insert(path.clone(), Bytes::from(content.join(" ")));
-            lock(&disk.changed).insert(path);
+            disk.workspace.lock().insert(path.clone(), Bytes::from(content.join(" ")));
+            disk.changed.lock().insert(path);
             disk.notify.notify_waiters();
         }
         ["remove", path] => {
             let path = RelativePath::new(*path).ok()?;
-            lock(&disk.workspace).remove(&path);
-            lock(&disk.changed).insert(path);
+            disk.workspace.lock().remove(&path);
+            disk.changed.lock().insert(path);
             disk.notify.notify_waiters();
         }
         ["history"] => {
-            let history = lock(&disk.home).get("history").cloned().unwrap_or_default();
+            let history = disk.home.lock().get("history").cloned().unwrap_or_default();
             printed.push_str(&format!("delta {}\n", String::from_utf8_lossy(&history)));
         }
         words => {

@@ -1,7 +1,6 @@
 //! The persistence adapter, in memory.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
@@ -11,8 +10,7 @@ use agent_host_session::profile::{Profile, ProfileSummary};
 use agent_host_session::record::{FileInfo, Page, RecordChanges, SessionRecord, Snapshot, StreamName};
 use async_trait::async_trait;
 use bytes::Bytes;
-
-use crate::lock;
+use parking_lot::Mutex;
 
 /// A store in memory, shared by as many hosts as a test wants.
 #[derive(Debug, Default)]
@@ -50,30 +48,30 @@ impl MemoryStore {
 
     /// All of a stream.
     pub fn stream(&self, id: &SessionId, stream: &StreamName) -> Vec<u8> {
-        lock(&self.sessions).get(id).and_then(|session| session.streams.get(stream).cloned()).unwrap_or_default()
+        self.sessions.lock().get(id).and_then(|session| session.streams.get(stream).cloned()).unwrap_or_default()
     }
 
     /// The highest epoch that a write carried.
     pub fn epoch(&self, id: &SessionId) -> Option<Epoch> {
-        lock(&self.sessions).get(id).map(|session| session.epoch)
+        self.sessions.lock().get(id).map(|session| session.epoch)
     }
 
     /// A stored file.
     pub fn file(&self, id: &SessionId, path: &str) -> Option<Bytes> {
-        let sessions = lock(&self.sessions);
+        let sessions = self.sessions.lock();
         sessions.get(id)?.files.values().find(|(file, _)| file.path.as_str() == path).map(|(_, content)| content.clone())
     }
 
     /// Adds a profile.
     pub fn add_profile(&self, profile: Profile) {
-        lock(&self.profiles).insert(profile.id.clone(), profile);
+        self.profiles.lock().insert(profile.id.clone(), profile);
     }
 
     fn write<T>(&self, epoch: Epoch, id: &SessionId, write: impl FnOnce(&mut Session) -> Result<T, Error>) -> Result<T, Error> {
         if self.fails.load(Ordering::SeqCst) {
             return Err(Error::Unavailable("ordered to fail".to_owned()));
         }
-        let mut sessions = lock(&self.sessions);
+        let mut sessions = self.sessions.lock();
         let session = sessions.get_mut(id).ok_or_else(|| Error::NotFound(id.to_string()))?;
         if epoch < session.epoch {
             return Err(Error::StaleEpoch(session.epoch));
@@ -105,7 +103,7 @@ impl Store for MemoryStore {
         if self.fails.load(Ordering::SeqCst) {
             return Err(Error::Unavailable("ordered to fail".to_owned()));
         }
-        let mut sessions = lock(&self.sessions);
+        let mut sessions = self.sessions.lock();
         if sessions.contains_key(&record.id) {
             return Err(Error::AlreadyExists(record.id.to_string()));
         }
@@ -115,7 +113,7 @@ impl Store for MemoryStore {
     }
 
     async fn load_session(&self, id: &SessionId) -> Result<Option<Snapshot>, Error> {
-        Ok(lock(&self.sessions).get(id).map(|session| Snapshot {
+        Ok(self.sessions.lock().get(id).map(|session| Snapshot {
             epoch: session.epoch,
             record: session.record.clone(),
             streams: session.streams.iter().map(|(name, bytes)| (name.clone(), bytes.len() as u64)).collect(),
@@ -138,7 +136,7 @@ impl Store for MemoryStore {
     async fn delete_session(&self, epoch: Epoch, id: &SessionId) -> Result<(), Error> {
         match self.write(epoch, id, |_| Ok(())) {
             Ok(()) => {
-                lock(&self.sessions).remove(id);
+                self.sessions.lock().remove(id);
                 Ok(())
             }
             Err(Error::NotFound(_)) => Ok(()),
@@ -147,7 +145,7 @@ impl Store for MemoryStore {
     }
 
     async fn list_sessions(&self, cursor: Option<&str>, limit: u32) -> Result<Page, Error> {
-        let mut records: Vec<SessionRecord> = lock(&self.sessions).values().map(|session| session.record.clone()).collect();
+        let mut records: Vec<SessionRecord> = self.sessions.lock().values().map(|session| session.record.clone()).collect();
         let key = |record: &SessionRecord| format!("{:020}/{}", record.created_at.as_millis(), record.id);
         records.sort_by_key(|record| std::cmp::Reverse(key(record)));
         records.retain(|record| cursor.is_none_or(|cursor| key(record).as_str() < cursor));
@@ -173,7 +171,7 @@ impl Store for MemoryStore {
     }
 
     async fn read(&self, session: &SessionId, stream: &StreamName, offset: u64, max: u32) -> Result<Bytes, Error> {
-        let sessions = lock(&self.sessions);
+        let sessions = self.sessions.lock();
         let session = sessions.get(session).ok_or_else(|| Error::NotFound(session.to_string()))?;
         Ok(session.streams.get(stream).map_or_else(Bytes::new, |bytes| range(bytes, offset, max)))
     }
@@ -193,7 +191,7 @@ impl Store for MemoryStore {
     }
 
     async fn read_file(&self, session: &SessionId, path: &RelativePath, offset: u64, max: u32) -> Result<Bytes, Error> {
-        let sessions = lock(&self.sessions);
+        let sessions = self.sessions.lock();
         let session = sessions.get(session).ok_or_else(|| Error::NotFound(session.to_string()))?;
         let (_, content) = session.files.get(path).ok_or_else(|| Error::NotFound(path.to_string()))?;
         Ok(range(content, offset, max))
@@ -207,11 +205,11 @@ impl Store for MemoryStore {
     }
 
     async fn list_profiles(&self) -> Result<Vec<ProfileSummary>, Error> {
-        Ok(lock(&self.profiles).values().map(Profile::summary).collect())
+        Ok(self.profiles.lock().values().map(Profile::summary).collect())
     }
 
     async fn load_profile(&self, id: &ProfileId) -> Result<Option<Profile>, Error> {
-        Ok(lock(&self.profiles).get(id).cloned())
+        Ok(self.profiles.lock().get(id).cloned())
     }
 
     async fn save_profile(&self, profile: &Profile) -> Result<(), Error> {
@@ -220,7 +218,7 @@ impl Store for MemoryStore {
     }
 
     async fn delete_profile(&self, id: &ProfileId) -> Result<(), Error> {
-        lock(&self.profiles).remove(id);
+        self.profiles.lock().remove(id);
         Ok(())
     }
 }

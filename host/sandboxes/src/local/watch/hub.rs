@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, MetadataKind, ModifyKind};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -19,7 +20,6 @@ use super::super::directory::WORKSPACE;
 use super::super::provider::Error;
 use super::ignore::Ignore;
 use super::inbox::Inbox;
-use super::lock;
 
 /// How long a cookie's event may take. It usually takes less than a millisecond; if it takes longer than this, something is wrong with
 /// the watcher, and looking at everything is the way out.
@@ -67,16 +67,16 @@ impl Hub {
     /// The inbox of a new sandbox.
     pub(super) fn register(&self, id: &str) -> Arc<Inbox> {
         let inbox = Arc::new(Inbox::default());
-        lock(&self.routes.inboxes).insert(id.to_owned(), Arc::downgrade(&inbox));
+        self.routes.inboxes.lock().insert(id.to_owned(), Arc::downgrade(&inbox));
         inbox
     }
 
     /// Ends what [`register`](Self::register) began. Watches end with the directories.
     pub(super) fn unregister(&self, id: &str) {
-        lock(&self.routes.inboxes).remove(id);
+        self.routes.inboxes.lock().remove(id);
         if cfg!(not(target_os = "linux")) {
             // An error means that the watch never began.
-            let _ = lock(&self.watcher).unwatch(&self.workspace(id));
+            let _ = self.watcher.lock().unwatch(&self.workspace(id));
         }
     }
 
@@ -86,9 +86,9 @@ impl Hub {
         match path {
             _ if cfg!(target_os = "linux") => {
                 let directory = path.map_or_else(|| workspace.clone(), |path| workspace.join(path));
-                lock(&self.watcher).watch(&directory, RecursiveMode::NonRecursive)
+                self.watcher.lock().watch(&directory, RecursiveMode::NonRecursive)
             }
-            None => lock(&self.watcher).watch(&workspace, RecursiveMode::Recursive),
+            None => self.watcher.lock().watch(&workspace, RecursiveMode::Recursive),
             Some(_) => Ok(()),
         }
     }
@@ -106,7 +106,7 @@ impl Hub {
     pub(super) async fn barrier(&self) -> bool {
         let (sender, arrived) = oneshot::channel();
         let cookie = Cookie { name: Uuid::new_v4().to_string(), routes: &self.routes };
-        lock(&self.routes.waiting).insert(cookie.name.clone(), sender);
+        self.routes.waiting.lock().insert(cookie.name.clone(), sender);
         let path = self.routes.cookies.join(&cookie.name);
         // Its event comes even if it is gone by then.
         let made = tokio::task::spawn_blocking(move || fs::write(&path, b"").and_then(|()| fs::remove_file(&path))).await;
@@ -129,7 +129,7 @@ struct Cookie<'a> {
 
 impl Drop for Cookie<'_> {
     fn drop(&mut self) {
-        lock(&self.routes.waiting).remove(&self.name);
+        self.routes.waiting.lock().remove(&self.name);
     }
 }
 
@@ -151,20 +151,20 @@ impl Routes {
     }
 
     fn look_at_everything(&self) {
-        let inboxes: Vec<_> = lock(&self.inboxes).values().filter_map(Weak::upgrade).collect();
+        let inboxes: Vec<_> = self.inboxes.lock().values().filter_map(Weak::upgrade).collect();
         inboxes.iter().for_each(|inbox| inbox.look_at_everything());
     }
 
     fn route(&self, path: &Path, is_deep: bool) {
         if let Ok(name) = path.strip_prefix(&self.cookies) {
-            let waiting = name.to_str().and_then(|name| lock(&self.waiting).remove(name));
+            let waiting = name.to_str().and_then(|name| self.waiting.lock().remove(name));
             // Whoever waited may have gone.
             waiting.map(|waiting| waiting.send(()));
             return;
         }
         let Ok(path) = path.strip_prefix(&self.root) else { return };
         let mut parts = path.iter();
-        let Some(inbox) = parts.next().and_then(|id| lock(&self.inboxes).get(id.to_str()?)?.upgrade()) else { return };
+        let Some(inbox) = parts.next().and_then(|id| self.inboxes.lock().get(id.to_str()?)?.upgrade()) else { return };
         if parts.next().is_none_or(|directory| directory != WORKSPACE) {
             return;
         }

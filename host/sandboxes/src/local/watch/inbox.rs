@@ -1,13 +1,11 @@
 //! The paths in one workspace that events named and nobody has looked at yet.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
-
-use super::lock;
 
 /// Changes that follow each other within this come together: an editor's or compiler's writes to one file do.
 const QUIET: Duration = Duration::from_millis(100);
@@ -43,7 +41,7 @@ pub(super) struct Pending {
 impl Inbox {
     /// Something happened to `path`. `is_deep` if a directory may have come or gone there.
     pub(super) fn add(&self, path: &str, is_deep: bool) {
-        let mut pending = lock(&self.pending);
+        let mut pending = self.pending.lock();
         if pending.everything || pending.paths.len() >= MAX_PATHS {
             pending.paths.clear();
             pending.everything = true;
@@ -57,7 +55,7 @@ impl Inbox {
 
     /// Anything may have happened.
     pub(super) fn look_at_everything(&self) {
-        let mut pending = lock(&self.pending);
+        let mut pending = self.pending.lock();
         pending.paths.clear();
         pending.everything = true;
         self.touch(&mut pending);
@@ -74,7 +72,7 @@ impl Inbox {
     pub(super) async fn settled(&self) {
         loop {
             // In a statement of its own, so that the lock is not held while waiting.
-            let since = lock(&self.pending).since;
+            let since = self.pending.lock().since;
             match since {
                 None => self.arrived.notified().await,
                 Some((first, last)) => {
@@ -90,7 +88,7 @@ impl Inbox {
 
     /// Takes all there is.
     pub(super) fn take(&self) -> Pending {
-        std::mem::take(&mut *lock(&self.pending))
+        std::mem::take(&mut *self.pending.lock())
     }
 
     /// Some directory cannot be watched: from now on, only looking at everything tells what changed.

@@ -13,20 +13,16 @@ mod inbox;
 mod survey;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use agent_host_session::path::RelativePath;
+use parking_lot::Mutex;
 
 pub(super) use self::hub::Hub;
 pub(super) use self::ignore::Ignore;
 use self::inbox::Inbox;
 use self::survey::Survey;
 use super::files::Files;
-
-/// Locks a mutex whose contents are whole between any two statements, so that a panic elsewhere spoils nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Watches a workspace until it is dropped. Cheap to clone.
 #[derive(Clone)]
@@ -77,18 +73,18 @@ impl Watch {
 
     /// What was found to have changed since the last call.
     pub(super) fn take(&self) -> Vec<RelativePath> {
-        let changed = std::mem::take(&mut *lock(&self.inner.changed));
+        let changed = std::mem::take(&mut *self.inner.changed.lock());
         changed.into_iter().filter_map(|path| RelativePath::new(path).ok()).collect()
     }
 
     /// Drops what was found.
     pub(super) fn forget_changes(&self) {
-        lock(&self.inner.changed).clear();
+        self.inner.changed.lock().clear();
     }
 
     /// Files that are there already, so that their end will be told. Blocks.
     pub(super) fn add_known(&self, paths: impl IntoIterator<Item = RelativePath>) {
-        lock(&self.inner.survey).add_known(paths);
+        self.inner.survey.lock().add_known(paths);
     }
 
     /// Looks at what events named, on a thread that may wait for the disk.
@@ -99,11 +95,11 @@ impl Watch {
     }
 
     fn look(&self) {
-        let mut survey = lock(&self.inner.survey);
+        let mut survey = self.inner.survey.lock();
         // Taken under the lock: whoever comes second finds the first one's result.
         let pending = self.inner.inbox.take();
         let mut found = survey.update(pending, &self.inner.inbox);
-        lock(&self.inner.changed).append(&mut found);
+        self.inner.changed.lock().append(&mut found);
     }
 }
 

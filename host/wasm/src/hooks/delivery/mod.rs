@@ -128,7 +128,7 @@ impl Courier {
         if !chunk.events.is_empty() {
             self.persist("deliver events", || self.target.deliver(chunk.events.clone())).await?;
         }
-        self.persist("store the place of the hook", || self.spool.acknowledge(&self.hook, chunk.end)).await
+        self.spool.acknowledge(&self.hook, chunk.end).map_err(|_| Ended)
     }
 
     async fn wait_for(&mut self, mut condition: impl FnMut(&Backlog) -> bool) -> Result<(), Ended> {

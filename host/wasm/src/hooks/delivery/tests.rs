@@ -1,8 +1,7 @@
 //! How hooks are told: in batches, again after a failure, each at its own pace.
 
-use std::sync::Mutex;
-
 use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -24,7 +23,7 @@ impl Target for Receiver {
     async fn deliver(&self, events: Vec<Event>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         self.batches.send(told(&events))?;
         {
-            let mut failures = self.failures.lock().unwrap();
+            let mut failures = self.failures.lock();
             if *failures > 0 {
                 *failures -= 1;
                 return Err("out of order".into());

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::MutexGuard;
 
 use super::state::{Entry, State};
-use super::{CandidateStatus, Member, NotStarted, Record, Roster, Running, Started, lock};
+use super::{CandidateStatus, Member, NotStarted, Record, Roster, Running, Started};
 use crate::exchange::{self, Candidate, Change, Error, Origin, Phase, Plan, ShelfError, Subject, millis, refused};
 use crate::hooks::Interests;
 use crate::hooks::delivery::Delivery;
@@ -87,7 +87,7 @@ impl Roster {
     pub async fn remove(&self, name: &Name) -> Result<(), Error> {
         let _exchange = self.begin_change().await?;
         let entry = self.entry(name)?;
-        let mut state = lock(&self.state).clone();
+        let mut state = self.state.lock().clone();
         if self.configured(name).is_some() {
             state.put(Entry { removed: true, ..entry.clone() });
         } else {
@@ -95,7 +95,7 @@ impl Roster {
         }
         self.remember(state).await.map_err(not_kept)?;
         let member = {
-            let mut members = lock(&self.members);
+            let mut members = self.members.lock();
             members.iter().position(|member| member.name == *name).map(|index| members.remove(index))
         };
         self.publish();
@@ -115,7 +115,7 @@ impl Roster {
     /// # Errors
     /// If there is none of this name, or it cannot be started; then it is as it was.
     pub async fn enable(&self, name: &Name, enabled: bool) -> Result<(), Error> {
-        let is_running = || lock(&self.members).iter().any(|member| member.name == *name && member.running.is_some());
+        let is_running = || self.members.lock().iter().any(|member| member.name == *name && member.running.is_some());
         let was_running = is_running();
         let record = if enabled && !was_running {
             let _preparing = self.begin_preparing()?;
@@ -126,11 +126,11 @@ impl Roster {
             let _exchange = self.begin_change().await?;
             let entry = Entry { enabled: Some(enabled), ..self.entry(name)? };
             let record = entry.record.clone();
-            let mut state = lock(&self.state).clone();
+            let mut state = self.state.lock().clone();
             state.put(entry);
             self.remember(state).await.map_err(not_kept)?;
             if !enabled {
-                let running = lock(&self.members).iter_mut().find(|member| member.name == *name).and_then(|member| member.running.take());
+                let running = self.members.lock().iter_mut().find(|member| member.name == *name).and_then(|member| member.running.take());
                 self.publish();
                 if let Some(running) = running {
                     self.end(running).await;
@@ -156,7 +156,7 @@ impl Roster {
         }
         let started = self.start_candidate(name, &plan, &digest).await?;
         let _exchange = self.begin_change().await?;
-        let mut state = lock(&self.state).clone();
+        let mut state = self.state.lock().clone();
         let mut entry = Entry { enabled: Some(true), ..self.entry(name)? };
         if digest != entry.record.digest {
             let record = state.record(digest, plan);
@@ -176,7 +176,7 @@ impl Roster {
     pub(super) async fn follow_file(self: &Arc<Self>, name: &Name, digest: &str) -> Change {
         // One that is not at work takes the file as it is when it is enabled.
         let is_concerned = |entry: &Entry| entry.record.digest != digest && !entry.removed && self.is_enabled(entry);
-        if !lock(&self.state).entry(name.as_str()).is_some_and(is_concerned) {
+        if !self.state.lock().entry(name.as_str()).is_some_and(is_concerned) {
             return Change::Done;
         }
         tracing::info!(hook = %name, %digest, "the file of an event hook has changed");
@@ -189,7 +189,7 @@ impl Roster {
 
     async fn try_put(self: &Arc<Self>, name: &Name, request: HookRequest, origin: Origin) -> Result<HookReport, Error> {
         let began = Instant::now();
-        let present = lock(&self.state).entry(name.as_str()).filter(|entry| !entry.removed).cloned();
+        let present = self.state.lock().entry(name.as_str()).filter(|entry| !entry.removed).cloned();
         let plan = match origin {
             Origin::Configured => Plan::configured(),
             origin => Plan {
@@ -207,7 +207,7 @@ impl Roster {
 
         self.enter(name, &plan.origin, Phase::Remember);
         let _exchange = self.begin_change().await?;
-        let mut state = lock(&self.state).clone();
+        let mut state = self.state.lock().clone();
         let present = state.entry(name.as_str()).filter(|entry| !entry.removed).cloned();
         let mut record = state.record(digest, plan);
         record.describe(&started.hook);
@@ -275,7 +275,7 @@ impl Roster {
         let Started { hook, options } = started;
         let running = Running { hook, options, delivery: None, probation: None };
         let before = {
-            let mut members = lock(&self.members);
+            let mut members = self.members.lock();
             let index = match members.iter().position(|member| member.name == *name) {
                 Some(index) => index,
                 None => {
@@ -299,7 +299,7 @@ impl Roster {
     }
 
     pub(super) fn begin_delivery(&self, name: &Name) {
-        let mut members = lock(&self.members);
+        let mut members = self.members.lock();
         if let Some(running) = members.iter_mut().find(|member| member.name == *name).and_then(|member| member.running.as_mut()) {
             running.delivery = self.deliver(name, &running.hook, running.options);
         }
@@ -308,7 +308,7 @@ impl Roster {
     /// Tells the hook that is in this place of nothing more.
     pub(super) async fn pause_delivery(&self, name: &Name) {
         let paused = {
-            let mut members = lock(&self.members);
+            let mut members = self.members.lock();
             let running = members.iter_mut().find(|member| member.name == *name).and_then(|member| member.running.as_mut());
             running.and_then(|running| Some((running.delivery.take()?, running.hook.call_timeout())))
         };
@@ -367,7 +367,7 @@ impl Roster {
     }
 
     fn entry(&self, name: &Name) -> Result<Entry, Error> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         state.entry(name.as_str()).filter(|entry| !entry.removed).cloned().ok_or_else(|| Error::UnknownHook(name.to_string()))
     }
 
@@ -378,7 +378,7 @@ impl Roster {
             Candidate::Builtin(builtin) => Origin::Builtin(builtin.clone()),
             Candidate::Configured => Origin::Configured,
             Candidate::Digest(digest) => {
-                let state = lock(&self.state);
+                let state = self.state.lock();
                 let known = state.entry(name.as_str()).into_iter().flat_map(|entry| entry.earlier.iter().chain([&entry.record]));
                 let origin = known.filter(|record| record.digest == *digest).map(|record| record.plan.origin.clone()).next_back();
                 origin.filter(|origin| *origin != Origin::Configured).unwrap_or(Origin::Upload)
@@ -388,21 +388,19 @@ impl Roster {
 
     /// Writes down what is to be in force after a restart, and then takes it for what is.
     pub(super) async fn remember(&self, state: State) -> Result<(), ShelfError> {
-        let (shelf, kept) = (self.shelf.clone(), state.clone());
-        // A task that broke off panicked, which is told by itself; what it wrote is what the next start finds.
-        tokio::task::spawn_blocking(move || shelf.keep(&kept)).await.unwrap_or(Ok(()))?;
-        *lock(&self.state) = state;
+        self.shelf.keep_aside(&state).await?;
+        *self.state.lock() = state;
         Ok(())
     }
 
     fn enter(&self, name: &Name, origin: &Origin, phase: Phase) {
         tracing::info!(hook = %name, %origin, %phase, "preparing an event hook");
-        *lock(&self.candidate) = Some(CandidateStatus { name: name.to_string(), origin: origin.clone(), phase, since: Timestamp::now() });
+        *self.candidate.lock() = Some(CandidateStatus { name: name.to_string(), origin: origin.clone(), phase, since: Timestamp::now() });
     }
 
     fn end_of_change(&self) {
-        *lock(&self.candidate) = None;
-        let state = lock(&self.state).clone();
+        *self.candidate.lock() = None;
+        let state = self.state.lock().clone();
         if let Err(error) = self.shelf.tidy(&state) {
             tracing::warn!(%error, "failed to remove components that are not needed any more");
         }

@@ -13,10 +13,11 @@ mod state;
 mod status;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::change::{HookReport, HookRequest};
@@ -164,7 +165,7 @@ impl Roster {
         };
         let state = roster.start_all(state).await?;
         roster.shelf.keep(&state)?;
-        *lock(&roster.state) = state;
+        *roster.state.lock() = state;
         roster.publish();
         Ok(Arc::new(roster))
     }
@@ -205,7 +206,7 @@ impl Roster {
                 entry.record.describe(&started.hook);
                 running = Some(Running { hook: started.hook, options: started.options, delivery: None, probation: None });
             }
-            lock(&self.members).push(Member { name, running });
+            self.members.lock().push(Member { name, running });
         }
         Ok(state)
     }
@@ -222,7 +223,7 @@ impl Roster {
     pub fn connect(&self, control: Weak<dyn Control>) {
         self.hooks.connect(control);
         self.connected.cancel();
-        let names: Vec<Name> = lock(&self.members).iter().map(|member| member.name.clone()).collect();
+        let names: Vec<Name> = self.members.lock().iter().map(|member| member.name.clone()).collect();
         for name in names {
             self.begin_delivery(&name);
         }
@@ -262,7 +263,7 @@ impl Roster {
         if let Err(error) = self.spool.flush().await {
             tracing::error!(%error, "failed to store the last events for the hooks");
         }
-        let running: Vec<Running> = lock(&self.members).iter_mut().filter_map(|member| member.running.take()).collect();
+        let running: Vec<Running> = self.members.lock().iter_mut().filter_map(|member| member.running.take()).collect();
         let end = |Running { hook, delivery, .. }: Running| async move {
             if let Some(delivery) = delivery {
                 delivery.stop(deadline).await;
@@ -312,7 +313,7 @@ impl Roster {
 
     /// Lets sessions see the hooks as they are now.
     fn publish(&self) {
-        let members = lock(&self.members);
+        let members = self.members.lock();
         self.hooks.set(members.iter().filter_map(|member| Some(Arc::clone(&member.running.as_ref()?.hook))));
     }
 
@@ -351,9 +352,4 @@ fn keep_configured(shelf: &Shelf, configured: &[Configured]) -> Result<Vec<Strin
         Ok(digest.to_string())
     };
     configured.iter().map(keep).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is a single assignment or insertion, which a panic elsewhere cannot have left half-done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::change::{role, subject};
 use super::state::Entry;
-use super::{Roster, Running, Started, lock};
+use super::{Roster, Running, Started};
 use crate::hooks::delivery::DeliveryOptions;
 use crate::hooks::hook::Hook;
 use crate::hooks::spool::Begin;
@@ -24,7 +24,7 @@ impl Roster {
     pub(super) fn watch_newcomer(self: &Arc<Self>, name: &Name, before: Running, entry: Entry) {
         let token = self.shutdown.child_token();
         let newcomer = {
-            let mut members = lock(&self.members);
+            let mut members = self.members.lock();
             let running = members.iter_mut().find(|member| member.name == *name).and_then(|member| member.running.as_mut());
             let Some(running) = running else { return };
             running.probation = Some(token.clone().drop_guard());
@@ -80,11 +80,11 @@ impl Roster {
         {
             tracing::error!(hook = %name, %error, "failed to have events stored for the event hook as before");
         }
-        let mut state = lock(&self.state).clone();
+        let mut state = self.state.lock().clone();
         let failed = state.entry(name.as_str()).map(|failed| failed.record.clone());
         state.put(entry);
         // It is so, whether it can be written down or not.
-        lock(&self.state).clone_from(&state);
+        self.state.lock().clone_from(&state);
         if let Err(error) = self.remember(state).await {
             tracing::error!(%error, "failed to remember that the event hook was rolled back; a restart would begin with the one that does not work");
         }

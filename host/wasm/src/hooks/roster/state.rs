@@ -61,26 +61,15 @@ impl Entry {
 }
 
 /// All hooks as they are remembered: those that are configured, and those that were added, in the order in which they were.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct State {
-    format: u32,
     /// The number of the newest generation.
     pub(super) newest: u64,
     pub(super) hooks: Vec<Entry>,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self { format: Self::FORMAT, newest: 0, hooks: Vec::new() }
-    }
-}
-
 impl Kept for State {
-    fn format(&self) -> u32 {
-        self.format
-    }
-
     fn needs(&self, digest: &str) -> bool {
         self.hooks.iter().any(|hook| hook.record.digest == digest || hook.earlier.iter().any(|record| record.digest == digest))
     }

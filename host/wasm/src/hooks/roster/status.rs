@@ -3,7 +3,7 @@
 use agent_host_session::time::Timestamp;
 use serde::Serialize;
 
-use super::{Member, Record, Roster, lock};
+use super::{Member, Record, Roster};
 use crate::exchange::{Occurrence, Origin, Phase};
 use crate::hooks::hook::{Hook, OnFailure};
 use crate::hooks::spool::Backlog;
@@ -107,7 +107,7 @@ impl Inventory for Roster {
                 backlog: backlogs.get(member.name.as_str()).copied(),
             }
         };
-        lock(&self.members).iter().map(standing).collect()
+        self.members.lock().iter().map(standing).collect()
     }
 
     fn lost_events(&self) -> u64 {
@@ -119,7 +119,7 @@ impl Roster {
     /// What there is to see.
     pub fn status(&self) -> HooksStatus {
         let backlogs = self.spool.backlogs();
-        let state = lock(&self.state).clone();
+        let state = self.state.lock().clone();
         let status = |member: &Member| {
             let entry = state.entry(member.name.as_str())?;
             let serving = member.running.as_ref().map(|running| Serving::of(&running.hook));
@@ -132,7 +132,7 @@ impl Roster {
                 earlier: entry.earlier.clone(),
             })
         };
-        let hooks = lock(&self.members).iter().filter_map(status).collect();
-        HooksStatus { hooks, candidate: lock(&self.candidate).clone(), events: self.history.list() }
+        let hooks = self.members.lock().iter().filter_map(status).collect();
+        HooksStatus { hooks, candidate: self.candidate.lock().clone(), events: self.history.list() }
     }
 }

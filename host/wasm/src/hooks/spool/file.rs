@@ -1,4 +1,4 @@
-//! The spool's file: the events, numbered by position, and how far each hook is.
+//! The spool's file: the events, numbered by position, and how far each hook is. One connection writes it and one reads it, neither of which waits for the other.
 //!
 //! A commit has been handed to the operating system when it returns, and outlives the end of the process. Only checkpoints wait for the disk, so that a
 //! power failure costs the last moments, but never the whole file.
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use agent_host_session::id::{Epoch, Sequence};
 use agent_host_session::time::Timestamp;
 use rusqlite::types::Type;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction, params};
 
 use super::Error;
 use super::backlog::Entry;
@@ -147,15 +147,27 @@ impl File {
         }
         Ok(())
     }
+}
 
-    /// The event at `position`; `None` if it is not there.
-    pub(super) fn event(&self, position: u64) -> rusqlite::Result<Option<Event>> {
-        let mut statement = self.0.prepare_cached("SELECT session, epoch, sequence, name, data FROM event WHERE position = ?")?;
+/// The connection over which hooks are told.
+pub(super) struct Reader(Connection);
+
+impl Reader {
+    /// Opens a file that is there.
+    pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
+        Ok(Self(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?))
+    }
+
+    /// The events at `positions`, without those that are not there.
+    pub(super) fn events(&mut self, positions: &[u64]) -> rusqlite::Result<Vec<Event>> {
+        let reading = self.0.transaction()?;
+        let mut statement = reading.prepare_cached("SELECT session, epoch, sequence, name, data FROM event WHERE position = ?")?;
         let event = |row: &Row<'_>| {
             let (session, name, data) = (row.get(0)?, row.get(3)?, row.get(4)?);
             Ok(Event { session, epoch: Epoch(unsigned(row, 1)?), sequence: Sequence(unsigned(row, 2)?), name, data })
         };
-        statement.query_row([position.cast_signed()], event).optional()
+        let found = positions.iter().filter_map(|position| statement.query_row([position.cast_signed()], event).optional().transpose());
+        found.collect()
     }
 }
 

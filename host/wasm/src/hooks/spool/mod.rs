@@ -1,7 +1,8 @@
 //! The events that hooks have still to be told of, on disk: what a host that is killed has shown to anybody, every hook is told of, be it later.
 //!
-//! One thread owns the file. It takes in what waits for it, writes all of that in one transaction, and says then that it is stored: the more there is to do, the more
-//! a transaction does. Nobody waits for its queue: a session's log hides what is not stored, and stops reading its agent if that is much.
+//! One thread writes the file. It takes in what waits for it, writes all of that in one transaction, and says then that it is stored: the more there is to do, the more
+//! a transaction does. Nobody waits for its queue: a session's log hides what is not stored, and stops reading its agent if that is much. What hooks are told of is read
+//! over a connection of its own, so that hooks are told while sessions publish as fast as they can.
 //!
 //! An event has a position in the order of all events, and is deleted when every hook has had it and it is too old, or there is too much, to be kept for hooks to come.
 //! The file does not become smaller, but what is deleted in it is used again. It outlives the end of the process at any moment; a power failure may cost the
@@ -9,6 +10,7 @@
 
 mod backlog;
 mod file;
+mod place;
 mod throttle;
 mod writer;
 
@@ -21,9 +23,12 @@ use std::time::Duration;
 
 use agent_host_session::ports::hooks::Batch;
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::backlog::{Backlog, Bounds};
+use self::file::Reader;
+use self::place::Place;
 pub(in crate::hooks) use self::throttle::Throttle;
 use self::writer::Writer;
 use super::{Event, Interests, Sink};
@@ -111,6 +116,12 @@ pub enum Error {
     Closed,
 }
 
+impl Error {
+    fn database(doing: &'static str, error: &rusqlite::Error) -> Self {
+        Self::Database { doing, reason: error.to_string() }
+    }
+}
+
 /// Events that are delivered together.
 pub(in crate::hooks) struct Chunk {
     pub(in crate::hooks) events: Vec<Event>,
@@ -123,11 +134,20 @@ type Reply<T> = oneshot::Sender<Result<T, Error>>;
 /// An order to the thread.
 enum Command {
     Record(Batch),
-    Add { interests: Interests, begin: Begin, reply: Reply<()> },
-    Remove { hook: String, reply: Reply<()> },
-    Read { hook: String, events: usize, bytes: u64, reply: Reply<Option<Chunk>> },
-    Acknowledge { hook: String, position: u64, reply: Reply<()> },
-    Flush { reply: Reply<()> },
+    Add {
+        interests: Interests,
+        begin: Begin,
+        reply: Reply<()>,
+    },
+    Remove {
+        hook: String,
+        reply: Reply<()>,
+    },
+    /// The places of hooks have changed.
+    Move,
+    Flush {
+        reply: Reply<()>,
+    },
 }
 
 /// The hooks as those see them that do not own the file.
@@ -135,7 +155,7 @@ type Registry = BTreeMap<String, Registered>;
 
 struct Registered {
     interests: Arc<Interests>,
-    backlog: watch::Receiver<Backlog>,
+    place: Arc<Place>,
 }
 
 /// What the thread and the handles have in common.
@@ -151,6 +171,7 @@ struct Shared {
 pub struct Spool {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
+    reader: Arc<Mutex<Reader>>,
 }
 
 impl Spool {
@@ -162,9 +183,10 @@ impl Spool {
     pub fn open(path: &Path, options: SpoolOptions) -> Result<Self, Error> {
         let shared = Arc::new(Shared::default());
         let writer = Writer::open(path, options, Arc::clone(&shared))?;
+        let reader = Reader::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
         let (commands, queue) = mpsc::channel(QUEUE);
         std::thread::Builder::new().name("hook-spool".to_owned()).spawn(move || writer.run(queue)).map_err(Error::Thread)?;
-        Ok(Self { commands, shared })
+        Ok(Self { commands, shared, reader: Arc::new(Mutex::new(reader)) })
     }
 
     /// Adds a hook, or gives one that is known other interests: it goes on where it was. What is published after this is told to it.
@@ -183,7 +205,7 @@ impl Spool {
         self.ask(|reply| Command::Remove { hook: hook.to_owned(), reply }).await
     }
 
-    /// Waits until what was recorded before is stored, if it can be.
+    /// Waits until what was recorded and acknowledged before is stored, if it can be.
     ///
     /// # Errors
     /// [`Error::Closed`] if the thread is gone.
@@ -198,7 +220,7 @@ impl Spool {
 
     /// What waits for each hook.
     pub fn backlogs(&self) -> BTreeMap<String, Backlog> {
-        self.shared.registry.load().iter().map(|(name, hook)| (name.clone(), *hook.backlog.borrow())).collect()
+        self.shared.registry.load().iter().map(|(name, hook)| (name.clone(), hook.place.backlog())).collect()
     }
 
     /// Events that could not be stored since the spool was opened: no hook is told of them.
@@ -208,18 +230,33 @@ impl Spool {
 
     /// What waits for a hook, now and whenever that changes; closed when the hook is removed.
     pub(in crate::hooks) fn watch(&self, hook: &str) -> Result<watch::Receiver<Backlog>, Error> {
-        let registry = self.shared.registry.load();
-        registry.get(hook).map(|hook| hook.backlog.clone()).ok_or_else(|| Error::UnknownHook(hook.to_owned()))
+        Ok(self.place(hook)?.watch())
     }
 
     /// The oldest events that wait for a hook, at most so many and, except for the first, of at most so many bytes; `None` if none does. They wait on.
     pub(in crate::hooks) async fn read(&self, hook: &str, events: usize, bytes: u64) -> Result<Option<Chunk>, Error> {
-        self.ask(|reply| Command::Read { hook: hook.to_owned(), events, bytes, reply }).await
+        let positions = self.place(hook)?.oldest(events, bytes);
+        let Some(&end) = positions.last() else { return Ok(None) };
+        let reader = Arc::clone(&self.reader);
+        let read = move || reader.lock().events(&positions);
+        let events = match tokio::task::spawn_blocking(read).await {
+            Ok(events) => events.map_err(|error| Error::database("read events", &error))?,
+            Err(broken) => return Err(Error::Database { doing: "read events", reason: broken.to_string() }),
+        };
+        Ok(Some(Chunk { events, end }))
     }
 
-    /// The hook has had all up to and with `position`, which is stored when this returns.
-    pub(in crate::hooks) async fn acknowledge(&self, hook: &str, position: u64) -> Result<(), Error> {
-        self.ask(|reply| Command::Acknowledge { hook: hook.to_owned(), position, reply }).await
+    /// The hook has had all up to and with `position`. That is stored soon: if the host is killed before, these events come again.
+    pub(in crate::hooks) fn acknowledge(&self, hook: &str, position: u64) -> Result<(), Error> {
+        self.place(hook)?.acknowledge(position);
+        // If the queue is full, there is so much to be written that the place is written with it.
+        let _ = self.commands.try_send(Command::Move);
+        Ok(())
+    }
+
+    fn place(&self, hook: &str) -> Result<Arc<Place>, Error> {
+        let registry = self.shared.registry.load();
+        registry.get(hook).map(|hook| Arc::clone(&hook.place)).ok_or_else(|| Error::UnknownHook(hook.to_owned()))
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {

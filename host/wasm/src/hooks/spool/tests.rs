@@ -99,7 +99,8 @@ impl Scratch {
 
     async fn acknowledge(&self, hook: &str, events: usize) {
         let chunk = self.spool.read(hook, events, u64::MAX).await.unwrap().unwrap();
-        self.spool.acknowledge(hook, chunk.end).await.unwrap();
+        self.spool.acknowledge(hook, chunk.end).unwrap();
+        self.spool.flush().await.unwrap();
     }
 
     /// What another host finds if this one is killed now. The thread of this one goes on as if nothing had happened, on its own files.
@@ -224,7 +225,7 @@ async fn a_hook_that_is_too_far_behind_skips_the_oldest() {
     // What is being delivered meanwhile does no harm when it is acknowledged.
     let delivered = scratch.spool.read("slow", 1, u64::MAX).await.unwrap().unwrap();
     scratch.publish("hook:x:a", &["3", "4", "5"]).await;
-    scratch.spool.acknowledge("slow", delivered.end).await.unwrap();
+    scratch.spool.acknowledge("slow", delivered.end).unwrap();
     assert_eq!(scratch.waits_for("slow").await, ["3", "4", "5"]);
     let backlog = scratch.spool.backlogs()["slow"];
     assert_eq!((backlog.events, backlog.skipped), (3, 2));
@@ -332,6 +333,27 @@ async fn sessions_go_on_when_nothing_can_be_stored_and_it_is_tried_again() {
     see(&mut subscription, 1).await;
     assert_eq!(scratch.waits_for("audit").await, ["3"]);
     assert_eq!(scratch.spool.lost(), 2);
+}
+
+#[tokio::test]
+async fn hooks_are_told_while_what_happens_waits_to_be_stored() {
+    let scratch = Scratch::new(SpoolOptions::default());
+    scratch.add("audit", &["*"], Begin::AtEnd).await;
+    scratch.publish("hook:x:a", &["1", "2"]).await;
+    let disk = Connection::open(scratch.path()).unwrap();
+    // Stands for a thread that has much to write: it waits for this transaction, for seconds.
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    scratch.log.publish([emitted("hook:x:a", "3")]);
+    for expected in ["1", "2"] {
+        let chunk = scratch.spool.read("audit", 1, u64::MAX).await.unwrap().unwrap();
+        assert_eq!(told(&chunk.events), [expected]);
+        scratch.spool.acknowledge("audit", chunk.end).unwrap();
+    }
+    assert!(scratch.waits_for("audit").await.is_empty());
+    assert_eq!(scratch.spool.lost(), 0, "it waits still");
+    disk.execute_batch("ROLLBACK").unwrap();
+    scratch.spool.flush().await.unwrap();
+    assert_eq!(scratch.waits_for("audit").await, ["3"]);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The thread that owns the file.
+//! The thread that writes the file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 
 use agent_host_session::ports::hooks::Batch;
 use agent_host_session::time::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::backlog::{Bounds, Entry, Waiting};
 use super::file::{File, NewEvent, Stored};
-use super::{Backlog, Begin, Chunk, Command, Error, Registered, Shared, SpoolOptions, Throttle};
+use super::place::Place;
+use super::{Backlog, Begin, Command, Error, Registered, Shared, SpoolOptions, Throttle};
 use crate::hooks::Interests;
 
 /// Most orders that are carried out together: a transaction costs about what ten insertions do, so more would gain nothing and only delay the first.
@@ -23,10 +24,7 @@ const DELETED_AT_ONCE: usize = 1000;
 /// A hook that has its place in the file.
 struct Hook {
     interests: Arc<Interests>,
-    waiting: Waiting,
-    backlog: watch::Sender<Backlog>,
-    /// Whether its place has changed since it was written.
-    is_dirty: bool,
+    place: Arc<Place>,
     /// Events that were skipped and not told of in the host's log.
     skipped: u64,
     throttle: Throttle,
@@ -35,20 +33,20 @@ struct Hook {
 impl Hook {
     /// What the file has to know. `end` is the position of the newest event in it.
     fn stored(&self, end: u64) -> Stored {
-        // What lies between the last event that it has had and the next is nothing to it.
-        let position = self.waiting.first().map_or(end, |first| first - 1);
-        Stored { interests: Arc::clone(&self.interests), position, skipped: self.waiting.skipped }
+        let (position, skipped) = self.place.reached(end);
+        Stored { interests: Arc::clone(&self.interests), position, skipped }
     }
 
-    fn skip_beyond(&mut self, bounds: Bounds) {
-        let skipped = self.waiting.skip_beyond(bounds);
+    /// Takes in what was written.
+    fn add(&mut self, written: &[(&str, Entry)], bounds: Bounds) {
+        let wanted = written.iter().filter(|(name, _)| self.interests.include(name)).map(|(_, entry)| *entry);
+        let skipped = self.place.add(wanted, bounds);
         if skipped == 0 {
             return;
         }
-        self.is_dirty = true;
         self.skipped += skipped;
         if self.throttle.allows() {
-            let Backlog { events, bytes, .. } = self.waiting.backlog();
+            let Backlog { events, bytes, .. } = self.place.backlog();
             tracing::warn!(
                 hook = self.interests.hook(),
                 skipped = self.skipped,
@@ -58,11 +56,6 @@ impl Hook {
             );
             self.skipped = 0;
         }
-    }
-
-    fn publish(&self) {
-        let now = self.waiting.backlog();
-        self.backlog.send_if_modified(|shown| std::mem::replace(shown, now) != now);
     }
 }
 
@@ -99,35 +92,20 @@ impl Writer {
         }
     }
 
-    /// What is recorded and acknowledged is written first and all together. The rest is rare, or only reads.
+    /// What is recorded, and how far hooks are, is written first and all together. The rest is rare.
     fn carry_out(&mut self, group: impl Iterator<Item = Command>) {
-        let (mut batches, mut acknowledged, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut batches, mut has_moved, mut rest) = (Vec::new(), false, Vec::new());
         for command in group {
             match command {
                 Command::Record(batch) => batches.push(batch),
-                Command::Acknowledge { hook, position, reply } => match self.hooks.get_mut(&hook) {
-                    Some(hook) => {
-                        hook.waiting.acknowledge(position);
-                        hook.is_dirty = true;
-                        acknowledged.push(reply);
-                    }
-                    None => drop(reply.send(Err(Error::UnknownHook(hook)))),
-                },
+                Command::Move => has_moved = true,
                 other => rest.push(other),
             }
         }
-        if !batches.is_empty() || !acknowledged.is_empty() {
-            let result = self.write(&batches);
-            // Before anybody is told, so that whoever is told sees it.
-            self.publish();
-            match result {
+        if has_moved || !batches.is_empty() {
+            match self.write(&batches) {
                 Ok(()) => batches.into_iter().for_each(|batch| batch.stored.done()),
-                Err(ref error) => self.lose(batches, error),
-            }
-            for reply in acknowledged {
-                let answer = result.as_ref().map_err(|error| database("store the place of a hook", error));
-                // Whoever asked may have gone.
-                let _ = reply.send(answer.copied());
+                Err(error) => self.lose(batches, &error),
             }
         }
         for command in rest {
@@ -139,24 +117,23 @@ impl Writer {
         // Whoever asked may have gone.
         let _ = match command {
             Command::Add { interests, begin, reply } => {
-                let result = self.add(interests, begin).map_err(|error| database("add a hook", &error));
+                let result = self.add(interests, begin).map_err(|error| Error::database("add a hook", &error));
                 reply.send(result).is_ok()
             }
             Command::Remove { hook, reply } => {
-                let result = self.remove(&hook).map_err(|error| database("remove a hook", &error));
+                let result = self.remove(&hook).map_err(|error| Error::database("remove a hook", &error));
                 reply.send(result).is_ok()
             }
-            Command::Read { hook, events, bytes, reply } => reply.send(self.read(hook, events, bytes)).is_ok(),
             Command::Flush { reply } => reply.send(Ok(())).is_ok(),
             // Carried out already.
-            Command::Record(_) | Command::Acknowledge { .. } => false,
+            Command::Record(_) | Command::Move => false,
         };
     }
 
     /// Writes the events and the places of the hooks, and deletes what is not needed, all or nothing.
     fn write(&mut self, batches: &[Batch]) -> rusqlite::Result<()> {
         let at = Timestamp::now();
-        let needed_from = self.hooks.values().filter_map(|hook| hook.waiting.first()).min().unwrap_or(self.end + 1);
+        let needed_from = self.hooks.values().filter_map(|hook| hook.place.first()).min().unwrap_or(self.end + 1);
         let mut position = self.end;
         let mut added = Vec::new();
         let mut added_bytes = 0;
@@ -172,7 +149,7 @@ impl Writer {
                 added.push((name, entry));
             }
         }
-        for hook in self.hooks.values().filter(|hook| hook.is_dirty) {
+        for hook in self.hooks.values() {
             writing.put_hook(&hook.stored(self.end))?;
         }
         let kept_since = at.as_millis().saturating_sub(i64::try_from(self.options.keep_for.as_millis()).unwrap_or(i64::MAX));
@@ -189,19 +166,17 @@ impl Writer {
         self.end = position;
         self.bytes = (self.bytes + added_bytes).saturating_sub(deleted_bytes);
         for hook in self.hooks.values_mut() {
-            hook.is_dirty = false;
-            added.iter().filter(|(name, _)| hook.interests.include(name)).for_each(|(_, entry)| hook.waiting.push(*entry));
-            hook.skip_beyond(self.options.backlog);
+            hook.add(&added, self.options.backlog);
         }
         Ok(())
     }
 
-    /// The sessions go on without. The next batch is written again, if that can be.
+    /// The sessions go on without. The next batch is written again, if that can be, and with it how far the hooks are.
     fn lose(&mut self, batches: Vec<Batch>, error: &rusqlite::Error) {
         let events: usize = batches.iter().map(|batch| batch.events.len()).sum();
         let lost = self.shared.lost.fetch_add(events as u64, Ordering::Relaxed) + events as u64;
         if self.throttle.allows() {
-            tracing::error!(%error, lost, "failed to store events for the hooks, which will not be told of them");
+            tracing::error!(%error, lost, "failed to store for the hooks what happened, which they will not be told of, and how far they are");
         }
     }
 
@@ -235,17 +210,6 @@ impl Writer {
         Ok(())
     }
 
-    fn read(&self, hook: String, events: usize, bytes: u64) -> Result<Option<Chunk>, Error> {
-        let Some(Hook { waiting, .. }) = self.hooks.get(&hook) else { return Err(Error::UnknownHook(hook)) };
-        let mut chunk = None;
-        for position in waiting.oldest(events, bytes) {
-            let chunk = chunk.get_or_insert_with(|| Chunk { events: Vec::new(), end: position });
-            chunk.end = position;
-            chunk.events.extend(self.file.event(position).map_err(|error| database("read events", &error))?);
-        }
-        Ok(chunk)
-    }
-
     /// What waits for a hook that is where `stored` says.
     fn waiting(&self, stored: &Stored) -> rusqlite::Result<Waiting> {
         let mut waiting = Waiting::since(stored.skipped);
@@ -261,25 +225,15 @@ impl Writer {
     /// Puts the hook in its place, or in that of the one of the same name: whoever watches it goes on watching.
     fn insert(&mut self, interests: Arc<Interests>, waiting: Waiting) {
         let name = interests.hook().to_owned();
-        let before = self.hooks.remove(&name);
-        let backlog = before.map_or_else(watch::Sender::default, |before| before.backlog);
-        let hook = Hook { interests, waiting, backlog, is_dirty: false, skipped: 0, throttle: Throttle::default() };
-        hook.publish();
-        self.hooks.insert(name, hook);
+        let place = self.hooks.get(&name).map_or_else(Arc::default, |before| Arc::clone(&before.place));
+        place.replace(waiting);
+        self.hooks.insert(name, Hook { interests, place, skipped: 0, throttle: Throttle::default() });
     }
 
     /// Tells all handles which hooks there are.
     fn register(&self) {
-        let registered = |hook: &Hook| Registered { interests: Arc::clone(&hook.interests), backlog: hook.backlog.subscribe() };
+        let registered = |hook: &Hook| Registered { interests: Arc::clone(&hook.interests), place: Arc::clone(&hook.place) };
         let registry = self.hooks.iter().map(|(name, hook)| (name.clone(), registered(hook))).collect();
         self.shared.registry.store(Arc::new(registry));
     }
-
-    fn publish(&self) {
-        self.hooks.values().for_each(Hook::publish);
-    }
-}
-
-fn database(doing: &'static str, error: &rusqlite::Error) -> Error {
-    Error::Database { doing, reason: error.to_string() }
 }
