@@ -11,6 +11,7 @@ pub mod import;
 pub mod logging;
 pub mod metrics;
 pub mod operate;
+pub mod output;
 pub mod telemetry;
 pub mod watch;
 
@@ -33,6 +34,7 @@ use crate::telemetry::Telemetry;
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // The log may not be set up yet, and whoever started the host looks here.
             eprintln!("agent-host: {error:#}");
@@ -43,18 +45,18 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
-        Some(Command::ConfigReference { format: ReferenceFormat::Markdown }) => print!("{}", reference::markdown()),
-        Some(Command::ConfigReference { format: ReferenceFormat::Toml }) => print!("{}", reference::example()),
+        Some(Command::ConfigReference { format: ReferenceFormat::Markdown }) => output::print(reference::markdown())?,
+        Some(Command::ConfigReference { format: ReferenceFormat::Toml }) => output::print(reference::example())?,
         Some(Command::CheckConfig) => {
             let loaded = load(&arguments)?;
-            print!("{}", loaded.effective);
+            output::print(&loaded.effective)?;
             if let Some(dir) = &loaded.config.profiles.dir {
                 config::profiles::load_dir(dir)?;
             }
             for variable in &loaded.unknown_variables {
                 eprintln!("warning: the environment variable {variable} looks like a setting, but names none");
             }
-            println!("configuration is valid");
+            output::print_line("configuration is valid")?;
         }
         Some(Command::Watch { ref session, ref url, ref key_variable }) => {
             let url = match url {
@@ -69,15 +71,15 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Components { ref host, json, command: None }) => {
             let components = runtime()?.block_on(running(&arguments, host)?.components())?;
-            if json { println!("{components:#}") } else { print!("{}", operate::describe(&components)) }
+            if json { output::print_line(format_args!("{components:#}"))? } else { output::print(operate::describe(&components))? }
         }
         Some(Command::Swap { kind: Kind::Persistence, ref component, configured: _, ref set, ref grants, migrate, ref host }) => {
             let given = Given { config: set, grants: grants.as_deref() };
             let host = running(&arguments, host)?;
-            println!("{:#}", runtime()?.block_on(host.swap_persistence(component.as_deref(), &given, migrate))?);
+            output::print_line(format_args!("{:#}", runtime()?.block_on(host.swap_persistence(component.as_deref(), &given, migrate))?))?;
         }
         Some(Command::Rollback { kind: Kind::Persistence, migrate, ref host }) => {
-            println!("{:#}", runtime()?.block_on(running(&arguments, host)?.roll_back_persistence(migrate))?);
+            output::print_line(format_args!("{:#}", runtime()?.block_on(running(&arguments, host)?.roll_back_persistence(migrate))?))?;
         }
         Some(Command::Hook { ref command }) => hook(&arguments, command)?,
         Some(Command::Component { command: ComponentCommand::Inspect { ref file, json } }) => {
@@ -85,7 +87,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Copy { ref from, ref to }) => {
             let copied = runtime()?.block_on(copy::copy(from, to))?;
-            println!("{}", serde_json::to_string_pretty(&copied)?);
+            output::print_line(serde_json::to_string_pretty(&copied)?)?;
         }
         Some(Command::Import { ref transcript, ref session_id, ref profile, ref name }) => {
             let config = load(&arguments)?.config;
@@ -97,7 +99,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                 name: name.clone(),
                 options: Options::new(),
             };
-            println!("{}", runtime()?.block_on(import::import(&config, transcript, request))?);
+            output::print_line(runtime()?.block_on(import::import(&config, transcript, request))?)?;
         }
         None => serve(load(&arguments)?)?,
     }
@@ -109,7 +111,7 @@ fn hook(arguments: &Arguments, command: &HookCommand) -> anyhow::Result<()> {
         HookCommand::Add { name, component, configured: _, set, grants, from, host } => {
             let given = Given { config: set, grants: grants.as_deref() };
             let host = running(arguments, host)?;
-            println!("{:#}", runtime()?.block_on(host.add_hook(name, component.as_deref(), &given, *from))?);
+            output::print_line(format_args!("{:#}", runtime()?.block_on(host.add_hook(name, component.as_deref(), &given, *from))?))?;
         }
         HookCommand::Remove { name, host } => runtime()?.block_on(running(arguments, host)?.remove_hook(name))?,
         HookCommand::Enable { name, host } => runtime()?.block_on(running(arguments, host)?.enable_hook(name, true))?,

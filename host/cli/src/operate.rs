@@ -154,7 +154,7 @@ pub fn describe(components: &Value) -> String {
     };
     let none = Value::Null;
     let persistence = components.get("persistence").unwrap_or(&none);
-    let mut lines = vec![["", "GENERATION", "NAME", "VERSION", "STATE", "CALLS", "DIGEST", "SINCE"].map(str::to_owned)];
+    let mut lines = vec![["", "GENERATION", "NAME", "VERSION", "STATE", "CALLS", "FAILURES", "DIGEST", "SINCE"].map(str::to_owned)];
     let row = |kind: &str, value: &Value, state: &str| {
         let digest: String = text(value, "digest").chars().take(12).collect();
         [
@@ -164,6 +164,7 @@ pub fn describe(components: &Value) -> String {
             text(value, "version"),
             state.to_owned(),
             text(value, "calls"),
+            failures(value),
             digest,
             since(value),
         ]
@@ -179,9 +180,11 @@ pub fn describe(components: &Value) -> String {
     }
     let mut table = table(&lines);
     for hook in components.get("hooks").and_then(Value::as_array).into_iter().flatten() {
-        let waiting = hook.pointer("/backlog/events").and_then(Value::as_u64).unwrap_or(0);
-        if waiting > 0 {
-            table.push_str(&format!("events that wait for the hook {}: {waiting}\n", text(hook, "name")));
+        for (events, what) in [("events", "wait for"), ("skipped", "were too many for")] {
+            let events = hook.get("backlog").and_then(|backlog| backlog.get(events)).and_then(Value::as_u64).unwrap_or(0);
+            if events > 0 {
+                table.push_str(&format!("events that {what} the hook {}: {events}\n", text(hook, "name")));
+            }
         }
     }
     for candidate in [persistence.get("candidate"), components.get("hookCandidate")].into_iter().flatten().filter(|value| !value.is_null())
@@ -189,6 +192,11 @@ pub fn describe(components: &Value) -> String {
         table.push_str(&format!("being prepared: {}\n", text(candidate, "phase")));
     }
     table
+}
+
+fn failures(value: &Value) -> String {
+    let kinds = value.get("failures").and_then(Value::as_object);
+    kinds.map_or_else(|| "-".to_owned(), |kinds| kinds.values().filter_map(Value::as_u64).sum::<u64>().to_string())
 }
 
 fn since(value: &Value) -> String {
@@ -217,13 +225,22 @@ mod tests {
         let generation =
             |number: u64| json!({"generation": number, "name": "sql", "version": "1", "digest": "ab".repeat(32), "since": 0, "calls": 7});
         let mut persistence = generation(3);
+        persistence["failures"] = json!({"trap": 2, "timeout": 1});
         persistence["earlier"] = json!([generation(1), generation(2)]);
         persistence["candidate"] = json!({"phase": "compile"});
-        let expected = "             GENERATION  NAME  VERSION  STATE    CALLS  DIGEST        SINCE\n\
-                        persistence  3           sql   1        serving  7      abababababab  1970-01-01T00:00:00Z\n             \
-                                     2           sql   1        earlier  7      abababababab  1970-01-01T00:00:00Z\n             \
-                                     1           sql   1        earlier  7      abababababab  1970-01-01T00:00:00Z\n\
+        let mut hook = generation(4);
+        hook["called"] = json!("audit");
+        hook["name"] = json!("log");
+        hook["state"] = json!("serving");
+        hook["backlog"] = json!({"events": 5, "skipped": 6});
+        let expected = "             GENERATION  NAME   VERSION  STATE    CALLS  FAILURES  DIGEST        SINCE\n\
+                        persistence  3           sql    1        serving  7      3         abababababab  1970-01-01T00:00:00Z\n             \
+                                     2           sql    1        earlier  7      -         abababababab  1970-01-01T00:00:00Z\n             \
+                                     1           sql    1        earlier  7      -         abababababab  1970-01-01T00:00:00Z\n\
+                        hook log     4           audit  1        serving  7      -         abababababab  1970-01-01T00:00:00Z\n\
+                        events that wait for the hook log: 5\n\
+                        events that were too many for the hook log: 6\n\
                         being prepared: compile\n";
-        assert_eq!(describe(&json!({"persistence": persistence})), expected);
+        assert_eq!(describe(&json!({"persistence": persistence, "hooks": [hook]})), expected);
     }
 }

@@ -27,13 +27,14 @@ impl Capabilities {
     /// # Errors
     /// If HTTPS is granted, and this machine has no root certificates.
     pub(crate) fn new(
+        denials: Denials,
         component: Arc<str>,
         grants: Grants,
         limits: Limits,
         resolver: Arc<dyn Resolver>,
         caller: Option<Caller>,
     ) -> wasmtime::Result<Arc<Self>> {
-        let denials = Arc::new(Denials::new(Arc::clone(&component)));
+        let denials = Arc::new(denials);
         let output = Output::new(Arc::clone(&component), limits.log_bytes);
         // So a component is told that a server is slow while its call still has time to do something about it.
         let timeout = limits.http.timeout.min(limits.call_timeout * 4 / 5);

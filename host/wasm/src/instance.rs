@@ -56,7 +56,8 @@ impl<W: World> Factory<W> {
         let pre = W::prepare(linker.instantiate_pre(&component.compiled)?)?;
         let resolver = Arc::clone(&engine.options().resolver);
         let role = caller.as_ref().map_or(Role::Persistence, |caller| Role::Hook(caller.name().as_str().into()));
-        let capabilities = Capabilities::new(Arc::clone(&component.name), grants, limits, resolver, caller)?;
+        let denials = Denials::new(Arc::clone(&component.name), |denial| engine.metrics().denials(&role, denial));
+        let capabilities = Capabilities::new(denials, Arc::clone(&component.name), grants, limits, resolver, caller)?;
         Ok(Self { engine, component, role, pre, capabilities, config })
     }
 

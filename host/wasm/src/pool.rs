@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use wasmtime::Store;
 
 use crate::bindings::agent_host::types::types as wit;
-use crate::call::Error;
+use crate::call::{Error, Time};
 use crate::grants::Denials;
 use crate::instance::{Factory, Instance};
 use crate::state::State;
@@ -70,6 +70,21 @@ impl<W: World> Pool<W> {
     {
         let watch = self.factory.engine().metrics().call(self.factory.role(), operation);
         let result = self.call_in_time(operation, call).await;
+        watch.ended(result.as_ref().err());
+        result
+    }
+
+    /// [Calls](Self::call) the component, and gives up when `limit` has passed, the wait for an instance included.
+    pub(crate) async fn call_within<T, F>(self: &Arc<Self>, limit: Duration, operation: &'static str, call: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a W, &'a mut Store<State>) -> Call<'a, T> + Send + 'static,
+    {
+        let watch = self.factory.engine().metrics().call(self.factory.role(), operation);
+        let result = tokio::time::timeout(limit, self.call_in_time(operation, call)).await.unwrap_or_else(|_| {
+            let component = self.factory.component().to_owned();
+            Err(Error::TimedOut { component, operation, limit, kind: Time::Clock })
+        });
         watch.ended(result.as_ref().err());
         result
     }
@@ -156,7 +171,6 @@ impl<W: World> Pool<W> {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Instance<W>>> {
-        // A panic elsewhere cannot have left the list half-changed.
         self.idle.lock()
     }
 }

@@ -16,9 +16,11 @@ use agent_host_session::record::Options;
 use agent_host_wasm::grants::Denial;
 use agent_host_wasm::hooks::{Control, Event, Hook, HookOptions, Hooks, Name, Sink, StartError};
 use agent_host_wasm::inspect::{World, inspect};
-use agent_host_wasm::{Engine, Source};
+use agent_host_wasm::{Engine, Source, metrics};
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use support::{guest, options, record, session};
 
@@ -120,6 +122,15 @@ impl Fixture {
         let hook = fixture.start("judge", &[&[("decides", "sessions,messages,tools")], config].concat()).await;
         fixture.hooks.set([hook]);
         fixture
+    }
+
+    /// What whoever scrapes the host is told.
+    fn assert_counted(&self, line: &str) {
+        let mut registry = Registry::default();
+        metrics::register(&self.engine, Vec::new(), &mut registry);
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains(&format!("{line}\n")), "{line} is not in {text}");
     }
 
     async fn message(&self, text: &str) -> Verdict<Content> {
@@ -230,6 +241,11 @@ async fn a_hook_that_fails_to_decide_leaves_it_to_its_policy() {
         let counts = hook.counts();
         assert_eq!(counts.calls, 8);
         assert_eq!(counts.failures.values().sum::<u64>(), 3, "a trap, an error, a timeout; rubbish is an answer: {counts:?}");
+        for kind in ["trap", "answer", "timeout"] {
+            fixture.assert_counted(&format!(
+                "component_call_failures_total{{component=\"hook:judge\",function=\"before-message\",kind=\"{kind}\"}} 1"
+            ));
+        }
     }
 }
 
@@ -301,6 +317,7 @@ async fn http_is_refused_without_a_grant() {
     let answer = reason(fixture.message("fetch http://127.0.0.1:9/").await);
     assert!(answer.contains("denied"), "{answer}");
     assert_eq!(fixture.hooks.list()[0].denials().count(Denial::Url), 1);
+    fixture.assert_counted("component_denials_total{component=\"hook:judge\",kind=\"url\"} 1");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub use self::granted::{Grantor, instances, memory};
 pub use self::hooks::{ConfiguredHooks, spool_options};
 pub use self::operator::Operator;
 pub use self::persistence::Configured;
+use crate::output;
 
 /// What users call the components that ship with the host, and what the host does.
 const BUILTIN: [(&str, &str); 2] = [("sqlite", "sql"), ("memory", "memory")];
@@ -52,9 +53,9 @@ pub async fn inspect(file: &Path, wants_json: bool) -> anyhow::Result<()> {
     let engine = Engine::new(EngineOptions::default())?;
     let inspection = agent_host_wasm::inspect::inspect(&engine, bytes).await;
     if wants_json {
-        println!("{:#}", as_json(&inspection));
+        output::print_line(format_args!("{:#}", as_json(&inspection)))?;
     } else {
-        println!("{inspection}");
+        output::print_line(&inspection)?;
     }
     anyhow::ensure!(inspection.can_run, "this host cannot run {}", file.display());
     Ok(())

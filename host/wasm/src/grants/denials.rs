@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter as Metric;
 
 /// How often a kind of refusal is logged: an operator who looks sees it, and a component that goes on trying fills no disk.
 const QUIET: Duration = Duration::from_secs(60);
@@ -57,17 +58,21 @@ pub struct Denials {
 }
 
 /// The refusals of one kind.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 struct Counter {
     total: u64,
+    /// The same, of all components that have had this role.
+    metric: Metric,
     /// Since the last line in the log.
     untold: u64,
     told: Option<Instant>,
 }
 
 impl Denials {
-    pub(crate) fn new(component: Arc<str>) -> Self {
-        Self { component, counted: Mutex::default() }
+    /// `metric` gives the metric in which a kind is counted, too.
+    pub(crate) fn new(component: Arc<str>, metric: impl Fn(Denial) -> Metric) -> Self {
+        let counter = |denial| Counter { total: 0, metric: metric(denial), untold: 0, told: None };
+        Self { component, counted: Mutex::new(Denial::ALL.map(counter)) }
     }
 
     /// How often this was refused since the component was started.
@@ -89,6 +94,7 @@ impl Denials {
         let mut counted = self.counted.lock();
         let counter = counted.get_mut(denial as usize)?;
         counter.total += 1;
+        counter.metric.inc();
         counter.untold += 1;
         if counter.told.is_some_and(|told| now.duration_since(told) < QUIET) {
             return None;
@@ -104,7 +110,7 @@ mod tests {
 
     #[test]
     fn every_refusal_is_counted_and_one_a_minute_of_each_kind_is_told() {
-        let denials = Denials::new("test".into());
+        let denials = Denials::new("test".into(), |_| Metric::default());
         let began = Instant::now();
         assert_eq!(denials.record_at(Denial::Address, began), Some(1), "the first at once");
         for second in 0..59 {

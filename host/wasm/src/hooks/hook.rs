@@ -18,7 +18,7 @@ use super::interests::Interests;
 use super::start::{HookOptions, Name, StartError};
 use crate::bindings::hook::Hook as Exports;
 use crate::bindings::hook::exports::agent_host::hooks::event_hook as wit;
-use crate::call::{self, Time};
+use crate::call;
 use crate::component::Component;
 use crate::engine::Engine;
 use crate::grants::Denials;
@@ -256,22 +256,13 @@ impl Hook {
     pub(super) async fn decide<Q: Question>(&self, question: &Q) -> Verdict<Q::Subject> {
         let Some(pool) = &self.decisions else { return Verdict::Allow };
         let (question, limit) = (question.clone(), self.options.decision_timeout);
-        let asked = pool.call(Q::OPERATION, move |exports, store| question.call(exports, store));
-        let answer = match tokio::time::timeout(limit, asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.too_late(Q::OPERATION)),
-        };
+        let answer = pool.call_within(limit, Q::OPERATION, move |exports, store| question.call(exports, store)).await;
         self.count(Q::OPERATION, answer.as_ref().err());
         let verdict = match answer {
             Ok(verdict) => decision::verdict(self.name.as_str(), verdict),
             Err(error) => Err(Cow::from(error.to_string())),
         };
         verdict.unwrap_or_else(|reason| self.without_answer(Q::OPERATION, &reason))
-    }
-
-    fn too_late(&self, operation: &'static str) -> call::Error {
-        let (component, limit) = (self.name.to_string(), self.options.decision_timeout);
-        call::Error::TimedOut { component, operation, limit, kind: Time::Clock }
     }
 
     fn without_answer<T>(&self, operation: &'static str, error: &str) -> Verdict<T> {

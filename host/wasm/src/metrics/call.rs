@@ -22,7 +22,7 @@ pub(crate) struct CallWatch {
 
 impl CallWatch {
     pub(super) fn new(metrics: Arc<Metrics>, component: Role, function: &'static str) -> Self {
-        // What it is unless it comes to its end: a client went away, or a hook took too long to decide.
+        // What it is unless it comes to its end: whoever asked went away.
         let failure = Some("abandoned");
         // A call that nobody asked for, such as one that tells a hook of many sessions' events, is in no trace.
         let span = Cause::current().child(|| SpanBuilder::from_name(format!("{component} {function}")));

@@ -20,6 +20,7 @@ pub(crate) use self::call::CallWatch;
 use self::inventory::Watched;
 pub use self::inventory::{Inventory, Standing};
 use crate::engine::Engine;
+use crate::grants::Denial;
 
 /// What a component is to the host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +77,12 @@ struct RefusalLabels {
     phase: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DenialLabels {
+    component: Role,
+    kind: &'static str,
+}
+
 type Histograms<Labels> = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// What is counted of the components of one engine.
@@ -83,6 +90,7 @@ type Histograms<Labels> = Family<Labels, Histogram, fn() -> Histogram>;
 pub(crate) struct Metrics {
     calls: Histograms<CallLabels>,
     failures: Family<FailureLabels, Counter>,
+    denials: Family<DenialLabels, Counter>,
     swaps: Family<SwapLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
     swap_duration: Histograms<ComponentLabels>,
@@ -109,6 +117,7 @@ impl Default for Metrics {
         Self {
             calls: Family::new_with_constructor(call_buckets),
             failures: Family::default(),
+            denials: Family::default(),
             swaps: Family::default(),
             refusals: Family::default(),
             swap_duration: Family::new_with_constructor(swap_buckets),
@@ -130,6 +139,11 @@ pub fn register(engine: &Engine, inventories: Vec<Arc<dyn Inventory>>, registry:
         "component_call_failures",
         "Calls into components that failed, by kind; an answer that the contract foresees, such as not-found, is no failure",
         metrics.failures.clone(),
+    );
+    registry.register(
+        "component_denials",
+        "What components were refused because it was not granted, by kind; refused files are told to the component only",
+        metrics.denials.clone(),
     );
     registry.register("component_swaps", "Components that were to take the place of another, by what came of it", metrics.swaps.clone());
     registry.register(
@@ -156,6 +170,12 @@ impl Metrics {
     /// A call begins.
     pub(crate) fn call(self: &Arc<Self>, component: &Role, function: &'static str) -> CallWatch {
         CallWatch::new(Arc::clone(self), component.clone(), function)
+    }
+
+    /// Where it is counted what a component is refused.
+    pub(crate) fn denials(&self, component: &Role, denial: Denial) -> Counter {
+        let labels = DenialLabels { component: component.clone(), kind: denial.as_str() };
+        self.denials.get_or_create_owned(&labels)
     }
 
     /// Another component serves.

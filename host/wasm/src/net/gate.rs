@@ -125,7 +125,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grants::Grants;
+    use crate::grants::{Denials, Grants};
     use crate::limits::Limits;
     use crate::net::Resolver;
 
@@ -143,7 +143,8 @@ mod tests {
 
     fn gate(rules: &[&str]) -> Arc<Gate> {
         let grants = Grants { network: rules.iter().map(|rule| rule.parse().unwrap()).collect(), ..Grants::default() };
-        Gate::new(&Capabilities::new("test".into(), grants, Limits::default(), Arc::new(Numbered), None).unwrap())
+        let denials = Denials::new("test".into(), |_| Default::default());
+        Gate::new(&Capabilities::new(denials, "test".into(), grants, Limits::default(), Arc::new(Numbered), None).unwrap())
     }
 
     fn connects(gate: &Gate, address: &str) -> bool {
