@@ -397,6 +397,8 @@ async fn a_change_that_cannot_be_kept_changes_nothing_and_loses_nothing() {
     world.publish("3");
     let error = Unwritable::new(&world);
     assert!(matches!(world.roster.enable(&name("a"), true).await, Err(Error::Refused { phase: Phase::Remember, .. })));
+    // One for which less waits.
+    assert!(world.roster.put(&name("a"), obedient(&[("events", "other")])).await.is_err());
     error.end();
     world.roster.enable(&name("a"), true).await.unwrap();
     world.expect(&["a 1", "a 2", "a 3"]).await;
@@ -417,6 +419,22 @@ async fn a_hook_that_wants_no_events_any_more_has_none_waiting_when_it_has_prove
     }
     world.expect(&["a 1", "a 2"]).await;
     assert_eq!(world.history().last(), Some(&"rolled-back"));
+}
+
+#[tokio::test]
+async fn what_waited_waits_again_when_one_that_wants_other_events_gives_way() {
+    let mut world = world(Config::default()).await;
+    world.put("a", &[("events", "told"), ("fails", "yes")]).await;
+    world.publish("1");
+    world.put("a", &[("events", "other"), ("decides", "messages")]).await;
+    world.publish("2");
+    for _ in 0..3 {
+        assert_eq!(world.message("error").await, Verdict::Allow);
+    }
+    support::eventually(|| world.history().last() == Some(&"rolled-back")).await;
+    assert_eq!(world.hooks()[0].backlog.unwrap().events, 2);
+    world.put("a", EVENTS).await;
+    world.expect(&["a 1", "a 2"]).await;
 }
 
 #[tokio::test]

@@ -263,13 +263,25 @@ async fn an_adapter_whose_writes_fail_gives_way_by_itself_and_no_call_fails_for_
         support::eventually(|| world.components.status().events.iter().any(|event| event.event == "rolled-back")).await;
         assert!(world.components.status().persistence.earlier.is_empty(), "what does not work cannot be gone back to");
         world.store.append(Epoch(2), &id(2), &StreamName::Events, 0, b"x"[..].into()).await.unwrap();
+        // A second one that does not work, while the first one's standby is not over, gives way as well.
+        world.store.delete_session(Epoch(2), &id(2)).await.unwrap();
+        let Source::File(fickle) = guest("fickle") else { panic!("a guest is a file") };
+        world.swap(Candidate::File(fickle), Some(BTreeMap::new())).await.unwrap();
+        for number in 3..6 {
+            let created = world.store.create_session(Epoch::FIRST, &record(id(number).as_str(), 1)).await;
+            assert_eq!(created.is_ok(), number == 5, "{created:?}");
+        }
+        assert_eq!(world.serving(), ("sql".to_owned(), 1));
+        let rolled_back = || world.components.status().events.iter().filter(|event| event.event == "rolled-back").count() == 2;
+        support::eventually(rolled_back).await;
+        world.store.append(Epoch(2), &id(5), &StreamName::Events, 0, b"y"[..].into()).await.unwrap();
 
         world.components.shutdown(std::time::Duration::from_secs(5)).await;
         let World { components, store, directory } = world;
         drop((components, store));
         let world = start(directory).await;
         assert_eq!(world.serving().0, "sql", "a restart does not bring it back");
-        assert!(world.store.load_session(&id(2)).await.unwrap().is_some());
+        assert!(world.store.load_session(&id(5)).await.unwrap().is_some());
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::shelf::Pin;
 use super::{Error, Phase, Shelf, refused};
 use crate::cache::Sha256Digest;
 use crate::component::Source;
@@ -74,14 +75,20 @@ impl Plan {
     }
 }
 
+/// A candidate whose bytes are on the shelf.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    /// Where they are.
+    pub(crate) source: Source,
+    /// Their SHA-256 in hexadecimal.
+    pub(crate) digest: String,
+    /// Keeps them there until it is remembered that they are needed.
+    pub(crate) pin: Pin,
+}
+
 /// Gets a candidate's bytes, and puts them where they are found again after a restart, whatever becomes of the file that they came from. `configured` is what the
 /// configuration names.
-pub(crate) async fn fetch(
-    shelf: Shelf,
-    candidate: Candidate,
-    configured: Option<Source>,
-    origin: Origin,
-) -> Result<(Source, String), Error> {
+pub(crate) async fn fetch(shelf: Shelf, candidate: Candidate, configured: Option<Source>, origin: Origin) -> Result<Fetched, Error> {
     let fetch = move || {
         let read = |source: Source| source.read().map(Cow::into_owned).map_err(refused(Phase::Read));
         let bytes = match candidate {
@@ -95,9 +102,10 @@ pub(crate) async fn fetch(
             }
         };
         let digest = Sha256Digest::of(&bytes);
+        let pin = shelf.pin(&digest.to_string());
         shelf.put(&digest, &bytes).map_err(refused(Phase::Read))?;
         let digest = digest.to_string();
-        Ok((shelf.source(&origin, &digest), digest))
+        Ok(Fetched { source: shelf.source(&origin, &digest), digest, pin })
     };
     tokio::task::spawn_blocking(fetch).await.unwrap_or_else(|error| Err(refused(Phase::Read)(error)))
 }

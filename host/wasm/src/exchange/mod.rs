@@ -10,8 +10,8 @@ mod watch;
 
 use std::time::Duration;
 
-pub(crate) use self::candidate::fetch;
 pub use self::candidate::{Candidate, Origin, Plan};
+pub(crate) use self::candidate::{Fetched, fetch};
 pub use self::history::Occurrence;
 pub(crate) use self::history::{History, Subject};
 pub(crate) use self::refusal::refused;

@@ -5,11 +5,14 @@
 //! components/<sha-256>.wasm       the bytes of one of them
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -68,14 +71,44 @@ struct Envelope<'a, K> {
 
 /// A directory of components. What is not async blocks.
 #[derive(Clone, Debug)]
-pub(crate) struct Shelf(PathBuf);
+pub(crate) struct Shelf {
+    directory: PathBuf,
+    /// How many are at work with a component that the state may not speak of yet.
+    pinned: Arc<Mutex<BTreeMap<String, usize>>>,
+}
+
+/// Keeps a component on the shelf whatever the state says.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Pin {
+    digest: String,
+    pinned: Arc<Mutex<BTreeMap<String, usize>>>,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pinned = self.pinned.lock();
+        if let Some(count) = pinned.get_mut(&self.digest) {
+            *count -= 1;
+            if *count == 0 {
+                pinned.remove(&self.digest);
+            }
+        }
+    }
+}
 
 impl Shelf {
     /// Makes the directory, for its owner only, if it is not there.
     pub(crate) fn open(directory: PathBuf) -> Result<Self, Error> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
         made.map_err(|source| Error::Io { action: "create", path: directory.clone(), source })?;
-        Ok(Self(directory))
+        Ok(Self { directory, pinned: Arc::default() })
+    }
+
+    /// Keeps a component of this digest, if it is there or comes, until the pin is dropped.
+    pub(crate) fn pin(&self, digest: &str) -> Pin {
+        *self.pinned.lock().entry(digest.to_owned()).or_default() += 1;
+        Pin { digest: digest.to_owned(), pinned: Arc::clone(&self.pinned) }
     }
 
     pub(crate) fn state<K: Kept>(&self) -> Result<K, Error> {
@@ -113,13 +146,14 @@ impl Shelf {
         tokio::task::spawn_blocking(move || shelf.keep(&state)).await.unwrap_or_else(|error| Err(broken(error)))
     }
 
-    /// Removes the components of which the state does not speak.
+    /// Removes the components of which the state does not speak, and that nobody is at work with.
     pub(crate) fn tidy<K: Kept>(&self, state: &K) -> Result<(), Error> {
-        let listed = fs::read_dir(&self.0).map_err(|source| Error::Io { action: "list", path: self.0.clone(), source })?;
+        let listed = fs::read_dir(&self.directory).map_err(|source| Error::Io { action: "list", path: self.directory.clone(), source })?;
         for entry in listed.flatten() {
             let name = entry.file_name();
             let Some(digest) = name.to_str().and_then(|name| name.strip_suffix(".wasm")) else { continue };
             if !state.needs(digest)
+                && !self.pinned.lock().contains_key(digest)
                 && let Err(error) = fs::remove_file(entry.path())
             {
                 // It takes room, and nothing else.
@@ -149,7 +183,7 @@ impl Shelf {
     /// Where a component of this digest is, or would be. The digest is checked to be one: it comes from users.
     pub(crate) fn path(&self, digest: &str) -> PathBuf {
         let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-        self.0.join(if is_digest { format!("{digest}.wasm") } else { "not-a-digest".to_owned() })
+        self.directory.join(if is_digest { format!("{digest}.wasm") } else { "not-a-digest".to_owned() })
     }
 
     /// The component of a digest that is there.
@@ -159,15 +193,15 @@ impl Shelf {
     }
 
     fn state_path(&self) -> PathBuf {
-        self.0.join("state.json")
+        self.directory.join("state.json")
     }
 
     /// Whole or not at all, and there after a power failure.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let written = || {
             // All that may be refused comes before the file takes its place.
-            let directory = File::open(&self.0)?;
-            let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
+            let directory = File::open(&self.directory)?;
+            let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
             file.write_all(bytes)?;
             file.as_file().sync_all()?;
             file.persist(path)?;
@@ -206,6 +240,14 @@ mod tests {
         shelf.keep(&state).unwrap();
         assert_eq!(shelf.state::<State>().unwrap(), state);
         assert_eq!(shelf.get(&kept.to_string()).unwrap(), b"kept");
+        assert!(shelf.get(&dropped.to_string()).is_err());
+        // One that is being made ready is spared by whatever happens meanwhile.
+        let pin = shelf.pin(&dropped.to_string());
+        shelf.put(&dropped, b"dropped").unwrap();
+        shelf.keep(&state).unwrap();
+        assert_eq!(shelf.get(&dropped.to_string()).unwrap(), b"dropped");
+        drop(pin);
+        shelf.tidy(&state).unwrap();
         assert!(shelf.get(&dropped.to_string()).is_err());
     }
 

@@ -203,9 +203,9 @@ impl Hook {
         self.stats.total()
     }
 
-    /// How long a delivery of events may take.
-    pub fn call_timeout(&self) -> Duration {
-        self.options.limits.call_timeout
+    /// How long a delivery of events may take, with an instance that has to be made for it.
+    pub fn delivery_timeout(&self) -> Duration {
+        self.options.limits.open_timeout + self.options.limits.call_timeout
     }
 
     /// Waits until a function has failed in at least so many calls, and has never done anything else; gives its name. Decisions of a hook whose failure means deny do not

@@ -91,6 +91,8 @@ pub struct Components {
     /// Held while a component is exchanged: one at a time.
     exchange: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    /// Held while the state is changed and written.
+    remembering: tokio::sync::Mutex<()>,
     candidate: Mutex<Option<CandidateStatus>>,
     history: History,
     /// Ends the probation of the present generation.
@@ -133,6 +135,7 @@ impl Components {
             switch: Arc::new(switch),
             exchange: tokio::sync::Mutex::new(()),
             state: Mutex::new(state),
+            remembering: tokio::sync::Mutex::new(()),
             candidate: Mutex::default(),
             history: History::default(),
             probation: Mutex::new(CancellationToken::new()),
@@ -176,19 +179,17 @@ impl Components {
     /// If the file's directory cannot be watched.
     pub fn watch(self: &Arc<Self>, file: &Path) -> Result<Watch, WatchError> {
         let components = Arc::downgrade(self);
-        exchange::watch(file, move |digest| {
+        let current = self.switch.current();
+        let in_force = (current.record.plan.origin == Origin::Configured).then(|| current.record.digest.clone());
+        exchange::watch(file, in_force, move |digest| {
             let components = components.upgrade();
             async move {
                 let Some(components) = components else { return Change::Gone };
                 if digest == components.switch.current().record.digest {
-                    return Change::Done;
+                    return Change::Settled;
                 }
                 let request = Request { candidate: Candidate::Configured, config: None, grants: None, migrate: false };
-                match components.swap(request).await {
-                    Ok(_) => Change::Done,
-                    Err(exchange::Error::Busy) => Change::Busy,
-                    Err(_) => Change::Refused,
-                }
+                Change::of(&components.swap(request).await)
             }
         })
     }
@@ -200,19 +201,29 @@ impl Components {
         self.switch.current().persistence.shutdown(deadline).await;
     }
 
-    fn rolled_back(&self, RolledBack { failed, serving, operation }: RolledBack) {
+    /// Changes what is to be in force after a restart, and writes it down. After an error it is as before.
+    async fn remember(&self, change: impl FnOnce(&mut State)) -> Result<(), ShelfError> {
+        let _remembering = self.remembering.lock().await;
+        let mut state = self.state.lock().clone();
+        change(&mut state);
+        self.shelf.keep_aside(&state).await?;
+        *self.state.lock() = state;
+        Ok(())
+    }
+
+    async fn rolled_back(&self, RolledBack { failed, serving, operation }: RolledBack) {
         tracing::error!(
             failed = %failed.record,
             operation,
             serving = %serving.record,
             "the new persistence adapter does not work; the one before it serves again"
         );
-        let mut state = self.state.lock();
-        state.persistence.retain(|record| record.generation != failed.record.generation);
-        if let Err(error) = self.shelf.keep(&*state) {
+        let forget = |state: &mut State| state.persistence.retain(|record| record.generation != failed.record.generation);
+        if let Err(error) = self.remember(forget).await {
+            // It is so, whether it can be written down or not.
+            forget(&mut self.state.lock());
             tracing::error!(%error, "failed to remember that the adapter was rolled back; a restart would begin with the one that does not work");
         }
-        drop(state);
         self.engine.metrics().rolled_back(Role::Persistence);
         self.history.note("rolled-back", failed.record.subject(), Some(format!("the first calls of {operation} failed")));
     }
@@ -229,8 +240,7 @@ impl Inventory for Components {
 async fn note_rollbacks(components: std::sync::Weak<Components>, mut rolled_back: tokio::sync::mpsc::UnboundedReceiver<RolledBack>) {
     while let Some(event) = rolled_back.recv().await {
         let Some(components) = components.upgrade() else { return };
-        // A few kilobytes are written.
-        components.rolled_back(event);
+        components.rolled_back(event).await;
     }
 }
 

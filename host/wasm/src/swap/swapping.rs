@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::generation::{Generation, Record};
+use super::generation::{Generation, Record, State};
 use super::switch::Changes;
 use super::{CandidateStatus, Components, smoke};
 use crate::copy::{Copier, Totals, Writes};
-use crate::exchange::{self, Candidate, Error, Origin, Phase, Plan, Subject, millis, refused};
+use crate::exchange::{self, Candidate, Error, Fetched, Origin, Phase, Plan, Subject, millis, refused};
 use crate::metrics::Role;
 use crate::persistence::{Persistence, StartError};
 
@@ -151,7 +151,7 @@ impl Components {
     ) -> Result<Report, Error> {
         let began = Instant::now();
         self.enter(Phase::Read, &plan.origin);
-        let (source, digest) =
+        let Fetched { source, digest, pin: _pin } =
             exchange::fetch(self.shelf.clone(), candidate, Some(self.configuration.source()), plan.origin.clone()).await?;
 
         self.enter(Phase::Compile, &plan.origin);
@@ -167,32 +167,29 @@ impl Components {
         self.enter(Phase::SmokeTest, &plan.origin);
         smoke::contract(&persistence).await.map_err(refused(Phase::SmokeTest))?;
 
-        let (record, state) = {
-            let mut state = self.state.lock().clone();
-            state.newest += 1;
-            let record = Record {
-                generation: state.newest,
-                digest,
-                plan,
-                name: persistence.info().name.clone(),
-                version: persistence.info().version.clone(),
-                since: Timestamp::now(),
-                migrated: migrate,
-            };
-            if let Some(number) = back_to {
-                state.persistence.retain(|known| known.generation < number);
-            }
-            state.persistence.push(record.clone());
-            let surplus = state.persistence.len().saturating_sub(self.settings.keep + 1);
-            state.persistence.drain(..surplus);
-            (record, state)
+        let record = Record {
+            // One component is exchanged at a time.
+            generation: self.state.lock().newest + 1,
+            digest,
+            plan,
+            name: persistence.info().name.clone(),
+            version: persistence.info().version.clone(),
+            since: Timestamp::now(),
+            migrated: migrate,
         };
         let next = Arc::new(Generation { record: record.clone(), persistence });
         let remember = async {
             self.enter(Phase::Remember, &record.plan.origin);
-            self.shelf.keep_aside(&state).await.map_err(refused(Phase::Remember))?;
-            *self.state.lock() = state.clone();
-            Ok(())
+            let change = |state: &mut State| {
+                if let Some(number) = back_to {
+                    state.persistence.retain(|known| known.generation < number);
+                }
+                state.newest = record.generation;
+                state.persistence.push(record.clone());
+                let surplus = state.persistence.len().saturating_sub(self.settings.keep + 1);
+                state.persistence.drain(..surplus);
+            };
+            self.remember(change).await.map_err(refused(Phase::Remember))
         };
 
         let (previous, copied, pause) = if migrate {
@@ -289,11 +286,9 @@ impl Components {
 
     async fn drain(self: Arc<Self>, previous: Arc<Generation>, standby: Duration, token: CancellationToken) {
         // Err is the end of the standby, Ok that something else took over before.
-        if tokio::time::timeout(standby, token.cancelled()).await.is_err() {
-            self.switch.forget_fallback_to(&previous);
-        }
-        if Arc::ptr_eq(&previous, &self.switch.current()) {
-            // It was gone back to.
+        let is_over = tokio::time::timeout(standby, token.cancelled()).await.is_err();
+        // It may have been gone back to, and may be what is gone back to next: then another standby ends it.
+        if self.switch.needs(&previous, is_over) {
             return;
         }
         let began = Instant::now();

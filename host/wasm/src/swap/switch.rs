@@ -75,7 +75,7 @@ impl Switch {
     }
 
     /// Lets `next` serve from the next call on, and gives what served before. With `failures`, that serves again if a function of `next` fails so many times without ever
-    /// having worked, until [`forget_fallback_to`](Self::forget_fallback_to) it.
+    /// having worked, until it [is not needed](Self::needs) any more.
     pub(super) fn publish(&self, next: Arc<Generation>, failures: Option<u64>) -> Arc<Generation> {
         let mut fallback = self.fallback.lock();
         next.persistence.count_anew();
@@ -84,9 +84,13 @@ impl Switch {
         previous
     }
 
-    /// From now on the generation after `previous` stays, whatever it does.
-    pub(super) fn forget_fallback_to(&self, previous: &Arc<Generation>) {
-        self.fallback.lock().take_if(|fallback| Arc::ptr_eq(&fallback.generation, previous));
+    /// Whether a generation serves, or may have to serve again. With `forget` it has not to, since its standby is over: the one after it stays, whatever it does.
+    pub(super) fn needs(&self, previous: &Arc<Generation>, forget: bool) -> bool {
+        let mut fallback = self.fallback.lock();
+        if forget {
+            fallback.take_if(|fallback| Arc::ptr_eq(&fallback.generation, previous));
+        }
+        Arc::ptr_eq(previous, &self.current.load()) || fallback.as_ref().is_some_and(|fallback| Arc::ptr_eq(&fallback.generation, previous))
     }
 
     /// Begins to note what is written.

@@ -10,16 +10,19 @@ use serde_json::Value;
 use tokio::sync::MutexGuard;
 
 use super::state::{Entry, State};
-use super::{CandidateStatus, Member, NotStarted, Record, Roster, Running, Started};
-use crate::exchange::{self, Candidate, Change, Error, Origin, Phase, Plan, ShelfError, Subject, millis, refused};
-use crate::hooks::Interests;
-use crate::hooks::delivery::Delivery;
+use super::{CandidateStatus, NotStarted, Record, Roster, Started};
+use crate::exchange::{self, Candidate, Change, Error, Fetched, Origin, Phase, Plan, ShelfError, Subject, millis, refused};
 use crate::hooks::spool::Begin;
 use crate::hooks::start::Name;
 use crate::metrics::Role;
 
-/// What a call may take beyond its deadline until it is noticed.
-const DELIVERY_GRACE: Duration = Duration::from_secs(1);
+/// Who wants a hook to be replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Operator,
+    /// Its file is another: what an operator says meanwhile counts more.
+    File,
+}
 
 /// A hook that is to be there.
 #[derive(Clone, Debug)]
@@ -56,9 +59,13 @@ impl Roster {
     /// # Errors
     /// [`Error`] says in which phase it failed, and why; then everything is as it was.
     pub async fn put(self: &Arc<Self>, name: &Name, request: HookRequest) -> Result<HookReport, Error> {
+        self.replace(name, request, Asked::Operator).await
+    }
+
+    async fn replace(self: &Arc<Self>, name: &Name, request: HookRequest, asked: Asked) -> Result<HookReport, Error> {
         let _preparing = self.begin_preparing()?;
         let origin = self.origin(name, &request.candidate);
-        let result = self.try_put(name, request, origin.clone()).await;
+        let result = self.try_put(name, request, origin.clone(), asked).await;
         self.end_of_change();
         match &result {
             Ok(report) => {
@@ -147,17 +154,24 @@ impl Roster {
     }
 
     async fn try_enable(&self, name: &Name) -> Result<Record, Error> {
-        let Record { plan, mut digest, .. } = self.entry(name)?.record;
+        let asked = self.entry(name)?;
+        let Record { plan, mut digest, .. } = asked.record;
+        let mut pin = self.shelf.pin(&digest);
         if plan.origin == Origin::Configured {
             // Its file may have changed while it was disabled.
             let configured = self.configured(name).map(|hook| hook.source);
             self.enter(name, &Origin::Configured, Phase::Read);
-            (_, digest) = exchange::fetch(self.shelf.clone(), Candidate::Configured, configured, Origin::Configured).await?;
+            Fetched { digest, pin, .. } =
+                exchange::fetch(self.shelf.clone(), Candidate::Configured, configured, Origin::Configured).await?;
         }
         let started = self.start_candidate(name, &plan, &digest).await?;
         let _exchange = self.begin_change().await?;
         let mut state = self.state.lock().clone();
-        let mut entry = Entry { enabled: Some(true), ..self.entry(name)? };
+        let present = self.entry(name)?;
+        if present.enabled != asked.enabled {
+            return Err(overtaken());
+        }
+        let mut entry = Entry { enabled: Some(true), ..present };
         if digest != entry.record.digest {
             let record = state.record(digest, plan);
             entry.replace(record, self.settings.keep);
@@ -166,9 +180,8 @@ impl Roster {
         let record = entry.record.clone();
         state.put(entry);
         let seated = self.take_seat(name, self.begin(name), started, state).await?;
-        if let Some(interests) = seated.unwanted {
-            self.forget(name, &interests).await;
-        }
+        drop(pin);
+        self.settle_events(name, seated.unwanted.as_ref()).await;
         Ok(record)
     }
 
@@ -177,17 +190,14 @@ impl Roster {
         // One that is not at work takes the file as it is when it is enabled.
         let is_concerned = |entry: &Entry| entry.record.digest != digest && !entry.removed && self.is_enabled(entry);
         if !self.state.lock().entry(name.as_str()).is_some_and(is_concerned) {
-            return Change::Done;
+            return Change::Settled;
         }
         tracing::info!(hook = %name, %digest, "the file of an event hook has changed");
-        match self.put(name, HookRequest { candidate: Candidate::Configured, config: None, grants: None, begin: None }).await {
-            Ok(_) => Change::Done,
-            Err(Error::Busy) => Change::Busy,
-            Err(_) => Change::Refused,
-        }
+        let request = HookRequest { candidate: Candidate::Configured, config: None, grants: None, begin: None };
+        Change::of(&self.replace(name, request, Asked::File).await)
     }
 
-    async fn try_put(self: &Arc<Self>, name: &Name, request: HookRequest, origin: Origin) -> Result<HookReport, Error> {
+    async fn try_put(self: &Arc<Self>, name: &Name, request: HookRequest, origin: Origin, asked: Asked) -> Result<HookReport, Error> {
         let began = Instant::now();
         let present = self.state.lock().entry(name.as_str()).filter(|entry| !entry.removed).cloned();
         let plan = match origin {
@@ -202,13 +212,16 @@ impl Roster {
 
         self.enter(name, &plan.origin, Phase::Read);
         let configured = self.configured(name).map(|hook| hook.source);
-        let (_, digest) = exchange::fetch(self.shelf.clone(), request.candidate, configured, plan.origin.clone()).await?;
+        let Fetched { digest, pin, .. } = exchange::fetch(self.shelf.clone(), request.candidate, configured, plan.origin.clone()).await?;
         let started = self.start_candidate(name, &plan, &digest).await?;
 
         self.enter(name, &plan.origin, Phase::Remember);
         let _exchange = self.begin_change().await?;
         let mut state = self.state.lock().clone();
         let present = state.entry(name.as_str()).filter(|entry| !entry.removed).cloned();
+        if asked == Asked::File && !present.as_ref().is_some_and(|entry| self.is_enabled(entry)) {
+            return Err(overtaken());
+        }
         let mut record = state.record(digest, plan);
         record.describe(&started.hook);
         let entry = match present.clone() {
@@ -223,39 +236,14 @@ impl Roster {
         let entry = Entry { enabled: (!self.is_enabled(&entry)).then_some(true), ..entry };
         state.put(entry);
         let seated = self.take_seat(name, begin, started, state).await?;
+        drop(pin);
         let total_ms = millis(began.elapsed());
         let previous_generation = present.as_ref().map(|entry| entry.record.generation);
         match seated.before.zip(present) {
-            Some((before, entry)) => self.watch_newcomer(name, before, entry),
-            None => {
-                if let Some(interests) = seated.unwanted {
-                    self.forget(name, &interests).await;
-                }
-            }
+            Some((before, entry)) => self.watch_newcomer(name, before, entry, seated.unwanted),
+            None => self.settle_events(name, seated.unwanted.as_ref()).await,
         }
         Ok(HookReport { name: name.to_string(), record, previous_generation, total_ms })
-    }
-
-    /// Puts a hook that runs in its place, when that is remembered. Events go on where the one before was: it is told of nothing more when the new one's interests count,
-    /// and what waits is not touched before all that can fail is done.
-    async fn take_seat(&self, name: &Name, begin: Begin, started: Started, state: State) -> Result<Seated, Error> {
-        let known = self.spool.interests(name.as_str());
-        self.pause_delivery(name).await;
-        let kept = async {
-            if !started.hook.info().events.is_empty() {
-                self.spool.add(started.hook.interests().clone(), begin).await.map_err(refused(Phase::Remember))?;
-            }
-            self.remember(state).await.map_err(refused(Phase::Remember))
-        };
-        if let Err(error) = kept.await {
-            self.restore_events(name, known.as_deref()).await;
-            self.begin_delivery(name);
-            return Err(error);
-        }
-        let unwanted = known.filter(|_| started.hook.info().events.is_empty());
-        let before = self.seat(name, started);
-        self.begin_delivery(name);
-        Ok(Seated { before, unwanted: unwanted.map(|interests| (*interests).clone()) })
     }
 
     /// Compiles and opens a component.
@@ -268,88 +256,6 @@ impl Roster {
             error @ NotStarted::Load(_) => refused(Phase::Compile)(error),
             error @ (NotStarted::Options(_) | NotStarted::Start(_)) => refused(Phase::Open)(error),
         })
-    }
-
-    /// Puts a hook that runs in its place, lets sessions see it, and gives the one before. It is told of no events yet.
-    pub(super) fn seat(&self, name: &Name, started: Started) -> Option<Running> {
-        let Started { hook, options } = started;
-        let running = Running { hook, options, delivery: None, probation: None };
-        let before = {
-            let mut members = self.members.lock();
-            let index = match members.iter().position(|member| member.name == *name) {
-                Some(index) => index,
-                None => {
-                    let index = self.place(&members, name);
-                    members.insert(index, Member { name: name.clone(), running: None });
-                    index
-                }
-            };
-            members.get_mut(index).and_then(|member| member.running.replace(running))
-        };
-        self.publish();
-        before
-    }
-
-    /// Where a hook belongs that is not there: a configured one behind those that are configured before it, any other behind all.
-    fn place(&self, members: &[Member], name: &Name) -> usize {
-        let configured = self.configuration.hooks();
-        let Some(rank) = configured.iter().position(|hook| hook.name == *name) else { return members.len() };
-        let comes_later = |member: &Member| configured.iter().position(|hook| hook.name == member.name).is_none_or(|other| other > rank);
-        members.iter().position(comes_later).unwrap_or(members.len())
-    }
-
-    pub(super) fn begin_delivery(&self, name: &Name) {
-        let mut members = self.members.lock();
-        if let Some(running) = members.iter_mut().find(|member| member.name == *name).and_then(|member| member.running.as_mut()) {
-            running.delivery = self.deliver(name, &running.hook, running.options);
-        }
-    }
-
-    /// Tells the hook that is in this place of nothing more.
-    pub(super) async fn pause_delivery(&self, name: &Name) {
-        let paused = {
-            let mut members = self.members.lock();
-            let running = members.iter_mut().find(|member| member.name == *name).and_then(|member| member.running.as_mut());
-            running.and_then(|running| Some((running.delivery.take()?, running.hook.call_timeout())))
-        };
-        if let Some((delivery, call_timeout)) = paused {
-            self.end_delivery(name, delivery, call_timeout).await;
-        }
-    }
-
-    /// What is being delivered comes to its end, which its own deadline brings: two hooks of one name are never told at once.
-    async fn end_delivery(&self, name: &Name, delivery: Delivery, call_timeout: Duration) {
-        let began = Instant::now();
-        delivery.stop(call_timeout + DELIVERY_GRACE).await;
-        self.engine.metrics().drained(role(name), began.elapsed());
-    }
-
-    async fn end(&self, running: Running) {
-        let Running { hook, delivery, .. } = running;
-        if let Some(delivery) = delivery {
-            self.end_delivery(hook.name(), delivery, hook.call_timeout()).await;
-        }
-        hook.shutdown(self.settings.drain_timeout).await;
-    }
-
-    /// Has the events stored that were before.
-    async fn restore_events(&self, name: &Name, known: Option<&Interests>) {
-        let restored = match known {
-            Some(interests) => self.spool.add(interests.clone(), Begin::AtEnd).await,
-            None => self.spool.remove(name.as_str()).await,
-        };
-        if let Err(error) = restored {
-            tracing::error!(hook = %name, %error, "failed to have events stored for the event hook as before");
-        }
-    }
-
-    /// Forgets what waits for a hook that wants no events, unless it is another one's by now.
-    pub(super) async fn forget(&self, name: &Name, unwanted: &Interests) {
-        if self.spool.interests(name.as_str()).is_some_and(|known| *known == *unwanted)
-            && let Err(error) = self.spool.remove(name.as_str()).await
-        {
-            tracing::warn!(hook = %name, %error, "failed to forget the events of a hook that wants none any more");
-        }
     }
 
     /// One component is made ready at a time, which may take minutes. What takes none of them does not wait for it.
@@ -407,12 +313,9 @@ impl Roster {
     }
 }
 
-/// What became of a place.
-struct Seated {
-    /// What was in it.
-    before: Option<Running>,
-    /// For which events are stored although the new hook wants none.
-    unwanted: Option<Interests>,
+/// What somebody asked for meanwhile counts.
+fn overtaken() -> Error {
+    Error::Refused { phase: Phase::Remember, reason: "the hook was changed by somebody else meanwhile".to_owned() }
 }
 
 fn not_kept(error: ShelfError) -> Error {

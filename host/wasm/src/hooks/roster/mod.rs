@@ -9,6 +9,7 @@
 
 mod change;
 mod probation;
+mod seat;
 mod state;
 mod status;
 
@@ -164,19 +165,15 @@ impl Roster {
             shutdown: CancellationToken::new(),
         };
         let state = roster.start_all(state).await?;
-        roster.shelf.keep(&state)?;
+        roster.shelf.keep_aside(&state).await?;
         *roster.state.lock() = state;
+        // Not before: a start that fails costs no hook what waits for it.
+        roster.take_places().await?;
         roster.publish();
         Ok(Arc::new(roster))
     }
 
     async fn start_all(&self, mut state: State) -> Result<State, Error> {
-        for name in self.spool.backlogs().into_keys() {
-            if state.entry(&name).is_none_or(|entry| entry.removed) {
-                tracing::info!(hook = name, "an event hook is gone, and with it the events that waited for it");
-                self.spool.remove(&name).await?;
-            }
-        }
         for entry in &state.hooks {
             let is_configured = entry.record.plan.origin == Origin::Configured;
             if entry.removed {
@@ -202,13 +199,39 @@ impl Roster {
             if self.is_enabled(entry) {
                 self.shelf.get(&entry.record.digest).map_err(|error| failed(error.to_string()))?;
                 let started = self.start_kept(&name, plan, &entry.record.digest).await.map_err(|error| failed(error.to_string()))?;
-                self.watch_events(&started.hook, self.begin(&name)).await?;
                 entry.record.describe(&started.hook);
                 running = Some(Running { hook: started.hook, options: started.options, delivery: None, probation: None });
             }
             self.members.lock().push(Member { name, running });
         }
         Ok(state)
+    }
+
+    /// Has events stored for the hooks that want some, and none for the others.
+    async fn take_places(&self) -> Result<(), Error> {
+        let (known, running): (Vec<Name>, Vec<Arc<Hook>>) = {
+            let members = self.members.lock();
+            let running = members.iter().filter_map(|member| Some(Arc::clone(&member.running.as_ref()?.hook)));
+            (members.iter().map(|member| member.name.clone()).collect(), running.collect())
+        };
+        for name in self.spool.backlogs().into_keys().filter(|name| known.iter().all(|known| known.as_str() != name)) {
+            tracing::info!(hook = name, "an event hook is gone, and with it the events that waited for it");
+            self.spool.remove(&name).await?;
+        }
+        for hook in running {
+            let name = hook.name();
+            if hook.info().events.is_empty() {
+                self.spool.remove(name.as_str()).await?;
+                continue;
+            }
+            // It was to be replaced by one that wants other events when the host ended.
+            if self.spool.interests_before(name.as_str()).is_some_and(|before| *before == *hook.interests()) {
+                self.spool.restore(name.as_str()).await?;
+            }
+            self.spool.add(hook.interests().clone(), self.begin(name)).await?;
+            self.spool.settle(name.as_str()).await?;
+        }
+        Ok(())
     }
 
     /// What sessions ask and tell.
@@ -241,7 +264,12 @@ impl Roster {
         };
         let watch = |(name, path): (Name, PathBuf)| {
             let roster = Arc::downgrade(self);
-            exchange::watch(&path, move |digest| {
+            let in_force = {
+                let state = self.state.lock();
+                let configured = |entry: &&Entry| entry.record.plan.origin == Origin::Configured && !entry.removed;
+                state.entry(name.as_str()).filter(configured).map(|entry| entry.record.digest.clone())
+            };
+            exchange::watch(&path, in_force, move |digest| {
                 let (roster, name) = (roster.upgrade(), name.clone());
                 async move {
                     let Some(roster) = roster else { return Change::Gone };
@@ -260,9 +288,7 @@ impl Roster {
         if exchange.is_err() {
             tracing::warn!(?deadline, "a change of an event hook is under way, and is broken off");
         }
-        if let Err(error) = self.spool.flush().await {
-            tracing::error!(%error, "failed to store the last events for the hooks");
-        }
+        self.store_all(deadline).await;
         let running: Vec<Running> = self.members.lock().iter_mut().filter_map(|member| member.running.take()).collect();
         let end = |Running { hook, delivery, .. }: Running| async move {
             if let Some(delivery) = delivery {
@@ -271,6 +297,16 @@ impl Roster {
             hook.shutdown(deadline).await;
         };
         futures_util::future::join_all(running.into_iter().map(end)).await;
+        // How far they came.
+        self.store_all(deadline).await;
+    }
+
+    async fn store_all(&self, deadline: Duration) {
+        match tokio::time::timeout(deadline, self.spool.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "failed to store the last events for the hooks"),
+            Err(_) => tracing::error!(?deadline, "the last events for the hooks are not stored yet; the disk does not answer"),
+        }
     }
 
     /// Starts a component that is on the shelf as the hook of this name.
@@ -285,15 +321,6 @@ impl Roster {
     fn source(&self, name: &Name, digest: &str) -> Source {
         let short: String = digest.chars().take(12).collect();
         Source::Kept { name: format!("hook {name} ({short})"), path: self.shelf.path(digest) }
-    }
-
-    /// Has events stored for a hook that wants some, and forgets one that does not.
-    async fn watch_events(&self, hook: &Hook, begin: Begin) -> Result<(), spool::Error> {
-        if hook.info().events.is_empty() {
-            self.spool.remove(hook.name().as_str()).await
-        } else {
-            self.spool.add(hook.interests().clone(), begin).await
-        }
     }
 
     fn deliver(&self, name: &Name, hook: &Arc<Hook>, options: DeliveryOptions) -> Option<Delivery> {

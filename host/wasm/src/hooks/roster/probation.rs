@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::change::{role, subject};
 use super::state::Entry;
 use super::{Roster, Running, Started};
+use crate::hooks::Interests;
 use crate::hooks::delivery::DeliveryOptions;
 use crate::hooks::hook::Hook;
-use crate::hooks::spool::Begin;
 use crate::hooks::start::Name;
 
 /// What was in a hook's place before, ready to take it again.
@@ -17,11 +17,13 @@ struct Before {
     entry: Entry,
     hook: Arc<Hook>,
     options: DeliveryOptions,
+    /// For which events are stored although the newcomer wants none.
+    unwanted: Option<Interests>,
 }
 
 impl Roster {
     /// Watches the hook that has just taken a place. The watch ends with it: when it is replaced, disabled or removed, or the host ends.
-    pub(super) fn watch_newcomer(self: &Arc<Self>, name: &Name, before: Running, entry: Entry) {
+    pub(super) fn watch_newcomer(self: &Arc<Self>, name: &Name, before: Running, entry: Entry, unwanted: Option<Interests>) {
         let token = self.shutdown.child_token();
         let newcomer = {
             let mut members = self.members.lock();
@@ -32,7 +34,7 @@ impl Roster {
         };
         // The watch over the one before, if there still is one, ends here.
         let Running { hook, options, .. } = before;
-        let before = Before { entry, hook, options };
+        let before = Before { entry, hook, options, unwanted };
         tokio::spawn(Arc::clone(self).probation(name.clone(), newcomer, before, token));
     }
 
@@ -57,8 +59,7 @@ impl Roster {
                 match operation {
                     Some(operation) => return self.roll_back(&name, before, operation).await,
                     // What waited for the one before is not needed any more.
-                    None if newcomer.info().events.is_empty() => self.forget(&name, before.hook.interests()).await,
-                    None => {}
+                    None => self.settle_events(&name, before.unwanted.as_ref()).await,
                 }
             }
         }
@@ -66,7 +67,7 @@ impl Roster {
     }
 
     async fn roll_back(&self, name: &Name, before: Before, operation: &'static str) {
-        let Before { entry, hook, options } = before;
+        let Before { entry, hook, options, unwanted } = before;
         tracing::error!(
             hook = %name,
             operation,
@@ -75,10 +76,10 @@ impl Roster {
         );
         self.engine.metrics().rolled_back(role(name));
         self.pause_delivery(name).await;
-        if !hook.info().events.is_empty()
-            && let Err(error) = self.spool.add(hook.interests().clone(), Begin::AtEnd).await
-        {
-            tracing::error!(hook = %name, %error, "failed to have events stored for the event hook as before");
+        let wanted = !hook.info().events.is_empty();
+        self.restore_events(name, Some(hook.interests()).filter(|_| wanted)).await;
+        if let Some(unwanted) = unwanted.filter(|_| !wanted) {
+            self.forget(name, &unwanted).await;
         }
         let mut state = self.state.lock().clone();
         let failed = state.entry(name.as_str()).map(|failed| failed.record.clone());

@@ -50,7 +50,7 @@ pub(super) struct Entry {
 }
 
 /// The events that wait for one hook, in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     entries: VecDeque<Entry>,
     bytes: u64,
@@ -93,6 +93,16 @@ impl Waiting {
     /// The position of the oldest.
     pub(super) fn first(&self) -> Option<u64> {
         self.entries.front().map(|entry| entry.position)
+    }
+
+    /// Whether the event at `position` waits.
+    pub(super) fn contains(&self, position: u64) -> bool {
+        self.entries.binary_search_by_key(&position, |entry| entry.position).is_ok()
+    }
+
+    /// What all that waits takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The positions of the oldest, at most `events` and, except for the first, at most `bytes` of them.

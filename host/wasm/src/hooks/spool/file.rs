@@ -49,6 +49,8 @@ const TABLES: &str = "
 
 /// A hook as the file has it: it has had all events up to its position.
 pub(super) struct Stored {
+    /// Its name, or what stands for its [place before](place_before).
+    pub(super) key: String,
     pub(super) interests: Arc<Interests>,
     pub(super) position: u64,
     pub(super) skipped: u64,
@@ -68,6 +70,19 @@ impl NewEvent<'_> {
     pub(super) fn bytes(session: &str, name: &str, data: &str) -> u64 {
         (FIXED_BYTES + session.len() + name.len() + data.len()) as u64
     }
+}
+
+/// What follows a hook's name where its place is kept that it had with other interests. No name has a slash.
+const BEFORE: &str = "/before";
+
+/// The key of the place that a hook had with other interests.
+pub(super) fn place_before(hook: &str) -> String {
+    format!("{hook}{BEFORE}")
+}
+
+/// Whose place this is, if it is one from before.
+pub(super) fn whose_before(key: &str) -> Option<&str> {
+    key.strip_suffix(BEFORE)
 }
 
 pub(super) struct File(Connection);
@@ -124,9 +139,10 @@ impl File {
         let mut rows = statement.query([])?;
         let mut hooks = Vec::new();
         while let Some(row) = rows.next()? {
-            let interests = Interests::new(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?.split_whitespace())
+            let key: String = row.get(0)?;
+            let interests = Interests::new(whose_before(&key).unwrap_or(&key), row.get_ref(1)?.as_str()?.split_whitespace())
                 .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error)))?;
-            hooks.push(Stored { interests: Arc::new(interests), position: unsigned(row, 2)?, skipped: unsigned(row, 3)? });
+            hooks.push(Stored { key, interests: Arc::new(interests), position: unsigned(row, 2)?, skipped: unsigned(row, 3)? });
         }
         Ok(hooks)
     }
@@ -171,6 +187,15 @@ impl Reader {
     }
 }
 
+/// What becomes of an event that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Goes,
+    Stays,
+    /// It stays, and no other is looked at.
+    Enough,
+}
+
 /// A transaction. Dropped, it is rolled back.
 pub(super) struct Writing<'a>(Transaction<'a>);
 
@@ -188,7 +213,7 @@ impl Writing<'_> {
 
     pub(super) fn put_hook(&self, hook: &Stored) -> rusqlite::Result<()> {
         self.0.prepare_cached("INSERT OR REPLACE INTO hook (name, interests, position, skipped) VALUES (?, ?, ?, ?)")?.execute(params![
-            hook.interests.hook(),
+            hook.key,
             hook.interests.to_string(),
             hook.position.cast_signed(),
             hook.skipped.cast_signed()
@@ -196,28 +221,36 @@ impl Writing<'_> {
         Ok(())
     }
 
-    pub(super) fn remove_hook(&self, name: &str) -> rusqlite::Result<()> {
-        self.0.prepare_cached("DELETE FROM hook WHERE name = ?")?.execute([name])?;
+    pub(super) fn remove_hook(&self, key: &str) -> rusqlite::Result<()> {
+        self.0.prepare_cached("DELETE FROM hook WHERE name = ?")?.execute([key])?;
         Ok(())
     }
 
-    /// Deletes at most `limit` of the oldest events, none at `before` or after it, while `goes` says so. Gives their bytes.
-    pub(super) fn delete(&self, before: u64, limit: u32, mut goes: impl FnMut(&Entry) -> bool) -> rusqlite::Result<u64> {
-        let (mut last, mut bytes) = (None, 0);
-        let mut statement = self.0.prepare_cached("SELECT position, bytes, at FROM event WHERE position < ? ORDER BY position LIMIT ?")?;
-        let mut rows = statement.query(params![before.cast_signed(), limit])?;
+    /// Looks at the oldest events after the position `after`, and deletes those that `judge` says.
+    pub(super) fn sweep(&self, after: u64, mut judge: impl FnMut(&Entry) -> Judgement) -> rusqlite::Result<()> {
+        let mut statement = self.0.prepare_cached("SELECT position, bytes, at FROM event WHERE position > ? ORDER BY position")?;
+        let mut rows = statement.query([after.cast_signed()])?;
+        // Neighbours go together.
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        let mut is_open = false;
         while let Some(row) = rows.next()? {
             let entry = entry(row)?;
-            if !goes(&entry) {
-                break;
+            match judge(&entry) {
+                Judgement::Goes => match runs.last_mut().filter(|_| is_open) {
+                    Some((_, last)) => *last = entry.position,
+                    None => runs.push((entry.position, entry.position)),
+                },
+                Judgement::Stays => {}
+                Judgement::Enough => break,
             }
-            last = Some(entry.position);
-            bytes += entry.bytes;
+            is_open = runs.last().is_some_and(|(_, last)| *last == entry.position);
         }
-        if let Some(last) = last {
-            self.0.prepare_cached("DELETE FROM event WHERE position <= ?")?.execute([last.cast_signed()])?;
+        drop(rows);
+        let mut delete = self.0.prepare_cached("DELETE FROM event WHERE position BETWEEN ? AND ?")?;
+        for (first, last) in runs {
+            delete.execute([first.cast_signed(), last.cast_signed()])?;
         }
-        Ok(bytes)
+        Ok(())
     }
 
     pub(super) fn commit(self) -> rusqlite::Result<()> {

@@ -11,6 +11,7 @@
 mod backlog;
 mod file;
 mod place;
+mod sweep;
 mod throttle;
 mod writer;
 
@@ -143,6 +144,14 @@ enum Command {
         hook: String,
         reply: Reply<()>,
     },
+    Settle {
+        hook: String,
+        reply: Reply<()>,
+    },
+    Restore {
+        hook: String,
+        reply: Reply<()>,
+    },
     /// The places of hooks have changed.
     Move,
     Flush {
@@ -150,7 +159,7 @@ enum Command {
     },
 }
 
-/// The hooks as those see them that do not own the file.
+/// The hooks as those see them that do not own the file, with the places that are kept from before.
 type Registry = BTreeMap<String, Registered>;
 
 struct Registered {
@@ -189,7 +198,8 @@ impl Spool {
         Ok(Self { commands, shared, reader: Arc::new(Mutex::new(reader)) })
     }
 
-    /// Adds a hook, or gives one that is known other interests: it goes on where it was. What is published after this is told to it.
+    /// Adds a hook, or gives one that is known other interests: it goes on where it was. What is published after this is told to it. The place that it had with the
+    /// interests before is kept until it is [settled](Self::settle).
     ///
     /// # Errors
     /// [`Error`] says why; nothing has changed then.
@@ -203,6 +213,27 @@ impl Spool {
     /// [`Error`] says why; nothing has changed then.
     pub async fn remove(&self, hook: &str) -> Result<(), Error> {
         self.ask(|reply| Command::Remove { hook: hook.to_owned(), reply }).await
+    }
+
+    /// A hook keeps the interests that it was given last.
+    ///
+    /// # Errors
+    /// [`Error`] says why; nothing has changed then.
+    pub async fn settle(&self, hook: &str) -> Result<(), Error> {
+        self.ask(|reply| Command::Settle { hook: hook.to_owned(), reply }).await
+    }
+
+    /// A hook has the interests and the place again that it had before it was given others, unless that was settled: some events may come to it again.
+    ///
+    /// # Errors
+    /// [`Error`] says why; nothing has changed then.
+    pub async fn restore(&self, hook: &str) -> Result<(), Error> {
+        self.ask(|reply| Command::Restore { hook: hook.to_owned(), reply }).await
+    }
+
+    /// The interests that a hook had before, until it is settled that it has others.
+    pub(in crate::hooks) fn interests_before(&self, hook: &str) -> Option<Arc<Interests>> {
+        self.interests(&file::place_before(hook))
     }
 
     /// Waits until what was recorded and acknowledged before is stored, if it can be.
@@ -220,7 +251,9 @@ impl Spool {
 
     /// What waits for each hook.
     pub fn backlogs(&self) -> BTreeMap<String, Backlog> {
-        self.shared.registry.load().iter().map(|(name, hook)| (name.clone(), hook.place.backlog())).collect()
+        let registry = self.shared.registry.load();
+        let present = registry.iter().filter(|(key, _)| file::whose_before(key).is_none());
+        present.map(|(name, hook)| (name.clone(), hook.place.backlog())).collect()
     }
 
     /// Events that could not be stored since the spool was opened: no hook is told of them.

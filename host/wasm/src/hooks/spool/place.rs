@@ -49,9 +49,24 @@ impl Place {
         self.waiting.lock().oldest(events, bytes).collect()
     }
 
-    /// The position of the oldest.
-    pub(super) fn first(&self) -> Option<u64> {
-        self.waiting.lock().first()
+    /// Whether the hook has still to be told of the event at `position`.
+    pub(super) fn needs(&self, position: u64) -> bool {
+        self.waiting.lock().contains(position)
+    }
+
+    /// What all that waits takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.waiting.lock().bytes()
+    }
+
+    /// A copy of what waits.
+    pub(super) fn waiting(&self) -> Waiting {
+        self.waiting.lock().clone()
+    }
+
+    /// Puts what waits elsewhere in the place of what waits here, whatever the hook has had meanwhile.
+    pub(super) fn go_back(&self, waiting: Waiting) {
+        self.change(|present| *present = waiting);
     }
 
     /// The last position that the hook needs no more, and how many events it skipped. `end` is the position of the newest event in the file.

@@ -206,6 +206,48 @@ async fn a_hook_begins_at_the_end_or_with_what_is_kept() {
 }
 
 #[tokio::test]
+async fn interests_can_be_taken_back_and_with_them_everything_waits_again() {
+    let scratch = Scratch::new(SpoolOptions { keep_bytes: 0, ..SpoolOptions::default() });
+    scratch.add("audit", &["*"], Begin::AtEnd).await;
+    scratch.publish("hook:x:a", &["1", "2"]).await;
+    scratch.acknowledge("audit", 1).await;
+    scratch.add("audit", &["hook:x:b"], Begin::AtEnd).await;
+    scratch.publish("hook:x:a", &["3"]).await;
+    scratch.publish("hook:x:b", &["4"]).await;
+    assert_eq!(scratch.waits_for("audit").await, ["4"]);
+    scratch.acknowledge("audit", 1).await;
+    // It is not settled when the host is killed.
+    let next = scratch.killed(SpoolOptions::default());
+    assert_eq!(next.spool.backlogs().keys().collect::<Vec<_>>(), ["audit"]);
+    next.spool.restore("audit").await.unwrap();
+    assert_eq!(next.waits_for("audit").await, ["2", "3", "4"]);
+    next.spool.restore("audit").await.unwrap();
+    assert_eq!(next.waits_for("audit").await, ["2", "3", "4"], "it is once");
+    scratch.spool.settle("audit").await.unwrap();
+    scratch.spool.restore("audit").await.unwrap();
+    assert!(scratch.waits_for("audit").await.is_empty());
+    scratch.publish("hook:x:b", &["5"]).await;
+    assert_eq!(scratch.stored(), [5], "what waited for the interests before does not any more");
+}
+
+#[tokio::test]
+async fn a_hook_that_waits_for_one_event_keeps_no_others() {
+    const EVENTS: usize = 5000;
+    let scratch = Scratch::new(SpoolOptions { keep_bytes: 0, ..SpoolOptions::default() });
+    scratch.add("rare", &["hook:x:b"], Begin::AtEnd).await;
+    scratch.add("fast", &["*"], Begin::AtEnd).await;
+    scratch.publish("hook:x:b", &["1"]).await;
+    for _ in 0..5 {
+        scratch.log.publish((0..EVENTS / 5).map(|number| emitted("hook:x:a", number.to_string())));
+        scratch.spool.flush().await.unwrap();
+        let waiting = scratch.spool.backlogs()["fast"].events;
+        scratch.acknowledge("fast", waiting).await;
+    }
+    scratch.publish("hook:x:a", &["last"]).await;
+    assert_eq!(scratch.stored(), [1, EVENTS as u64 + 2]);
+}
+
+#[tokio::test]
 async fn what_nobody_wants_is_seen_at_once() {
     let scratch = Scratch::new(SpoolOptions::default());
     scratch.add("some", &["hook:x:a"], Begin::AtEnd).await;
@@ -259,7 +301,7 @@ async fn what_all_have_had_is_deleted_beyond_what_is_kept() {
     scratch.acknowledge("fast", 4).await;
     assert_eq!(scratch.waits_for("slow").await, ["3"]);
     scratch.publish("hook:x:a", &["5"]).await;
-    assert_eq!(scratch.stored(), [3, 4, 5], "what one still waits for, and all after it, is there");
+    assert_eq!(scratch.stored(), [3, 5], "what one still waits for is there, and keeps nothing else there");
     scratch.acknowledge("slow", 1).await;
     scratch.acknowledge("fast", 1).await;
     scratch.publish("hook:x:a", &["6"]).await;

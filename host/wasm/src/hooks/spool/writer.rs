@@ -10,16 +10,17 @@ use agent_host_session::time::Timestamp;
 use tokio::sync::mpsc;
 
 use super::backlog::{Bounds, Entry, Waiting};
-use super::file::{File, NewEvent, Stored};
+use super::file::{File, NewEvent, Stored, place_before};
 use super::place::Place;
+use super::sweep::Sweeper;
 use super::{Backlog, Begin, Command, Error, Registered, Shared, SpoolOptions, Throttle};
 use crate::hooks::Interests;
 
 /// Most orders that are carried out together: a transaction costs about what ten insertions do, so more would gain nothing and only delay the first.
 const GROUP: usize = 1024;
 
-/// Events that a transaction deletes at least, if there are so many to be deleted: some milliseconds' work.
-const DELETED_AT_ONCE: usize = 1000;
+/// Events that a transaction looks at to delete what is not needed, at least, if there are so many: some milliseconds' work.
+const SWEPT_AT_ONCE: usize = 1000;
 
 /// A hook that has its place in the file.
 struct Hook {
@@ -31,10 +32,14 @@ struct Hook {
 }
 
 impl Hook {
+    fn new(interests: Arc<Interests>, place: Arc<Place>) -> Self {
+        Self { interests, place, skipped: 0, throttle: Throttle::default() }
+    }
+
     /// What the file has to know. `end` is the position of the newest event in it.
-    fn stored(&self, end: u64) -> Stored {
+    fn stored(&self, key: &str, end: u64) -> Stored {
         let (position, skipped) = self.place.reached(end);
-        Stored { interests: Arc::clone(&self.interests), position, skipped }
+        Stored { key: key.to_owned(), interests: Arc::clone(&self.interests), position, skipped }
     }
 
     /// Takes in what was written.
@@ -61,11 +66,13 @@ impl Hook {
 
 pub(super) struct Writer {
     file: File,
+    /// By the key of its place: a hook's name, or what stands for the place that it had with other interests, which is kept until it is settled which of them it has.
     hooks: BTreeMap<String, Hook>,
     /// The position of the newest event.
     end: u64,
     /// What all events in the file take.
     bytes: u64,
+    sweeper: Sweeper,
     options: SpoolOptions,
     shared: Arc<Shared>,
     throttle: Throttle,
@@ -76,10 +83,11 @@ impl Writer {
         let failed = |source| Error::Open { path: path.to_owned(), source };
         let file = File::open(path)?;
         let (end, bytes) = file.extent().map_err(failed)?;
-        let mut writer = Self { file, hooks: BTreeMap::new(), end, bytes, options, shared, throttle: Throttle::default() };
+        let (hooks, sweeper, throttle) = (BTreeMap::new(), Sweeper::new(options), Throttle::default());
+        let mut writer = Self { file, hooks, end, bytes, sweeper, options, shared, throttle };
         for stored in writer.file.hooks().map_err(failed)? {
             let waiting = writer.waiting(&stored).map_err(failed)?;
-            writer.insert(stored.interests, waiting);
+            writer.insert(stored.key, stored.interests, waiting);
         }
         writer.register();
         Ok(writer)
@@ -120,6 +128,14 @@ impl Writer {
                 let result = self.add(interests, begin).map_err(|error| Error::database("add a hook", &error));
                 reply.send(result).is_ok()
             }
+            Command::Settle { hook, reply } => {
+                let result = self.settle(&hook).map_err(|error| Error::database("settle what a hook wants", &error));
+                reply.send(result).is_ok()
+            }
+            Command::Restore { hook, reply } => {
+                let result = self.restore(&hook).map_err(|error| Error::database("restore what a hook wants", &error));
+                reply.send(result).is_ok()
+            }
             Command::Remove { hook, reply } => {
                 let result = self.remove(&hook).map_err(|error| Error::database("remove a hook", &error));
                 reply.send(result).is_ok()
@@ -133,7 +149,6 @@ impl Writer {
     /// Writes the events and the places of the hooks, and deletes what is not needed, all or nothing.
     fn write(&mut self, batches: &[Batch]) -> rusqlite::Result<()> {
         let at = Timestamp::now();
-        let needed_from = self.hooks.values().filter_map(|hook| hook.place.first()).min().unwrap_or(self.end + 1);
         let mut position = self.end;
         let mut added = Vec::new();
         let mut added_bytes = 0;
@@ -149,18 +164,13 @@ impl Writer {
                 added.push((name, entry));
             }
         }
-        for hook in self.hooks.values() {
-            writing.put_hook(&hook.stored(self.end))?;
+        for (key, hook) in &self.hooks {
+            writing.put_hook(&hook.stored(key, self.end))?;
         }
-        let kept_since = at.as_millis().saturating_sub(i64::try_from(self.options.keep_for.as_millis()).unwrap_or(i64::MAX));
-        let mut excess = (self.bytes + added_bytes).saturating_sub(self.options.keep_bytes);
-        // Twice what was added, so that it catches up with whatever there is.
-        let limit = u32::try_from(DELETED_AT_ONCE.max(2 * added.len())).unwrap_or(u32::MAX);
-        let deleted_bytes = writing.delete(needed_from, limit, |entry| {
-            let goes = excess > 0 || entry.at.as_millis() < kept_since;
-            excess = excess.saturating_sub(entry.bytes);
-            goes
-        })?;
+        let places: Vec<&Place> = self.hooks.values().map(|hook| hook.place.as_ref()).collect();
+        // More than was added, so that it catches up with whatever there is.
+        let limit = SWEPT_AT_ONCE.max(2 * added.len());
+        let deleted_bytes = self.sweeper.sweep(&writing, &places, self.bytes + added_bytes, self.end, limit)?;
         writing.commit()?;
 
         self.end = position;
@@ -180,31 +190,68 @@ impl Writer {
         }
     }
 
+    /// The place that a hook has is kept if it gets other interests, which may mean that less waits for it.
     fn add(&mut self, interests: Interests, begin: Begin) -> rusqlite::Result<()> {
-        let known = self.hooks.get(interests.hook());
+        let key = interests.hook().to_owned();
+        let known = self.hooks.get(&key);
         if known.is_some_and(|hook| *hook.interests == interests) {
             return Ok(());
         }
-        let (position, skipped) = match (known.map(|hook| hook.stored(self.end)), begin) {
-            (Some(stored), _) => (stored.position, stored.skipped),
+        let before_key = place_before(&key);
+        let before = known.map(|hook| (hook.stored(&before_key, self.end), Arc::clone(&hook.interests), hook.place.waiting()));
+        let (position, skipped) = match (&before, begin) {
+            (Some((stored, ..)), _) => (stored.position, stored.skipped),
             (None, Begin::AtStart) => (0, 0),
             (None, Begin::AtEnd) => (self.end, 0),
         };
-        let stored = Stored { interests: Arc::new(interests), position, skipped };
+        let stored = Stored { key, interests: Arc::new(interests), position, skipped };
         let waiting = self.waiting(&stored)?;
         let writing = self.file.begin()?;
         writing.put_hook(&stored)?;
+        if let Some((before, ..)) = &before {
+            writing.put_hook(before)?;
+        }
         writing.commit()?;
-        self.insert(stored.interests, waiting);
+        self.insert(stored.key, stored.interests, waiting);
+        if let Some((_, interests, waiting)) = before {
+            self.insert(before_key, interests, waiting);
+        }
+        self.register();
+        Ok(())
+    }
+
+    /// The place from before is not needed any more.
+    fn settle(&mut self, hook: &str) -> rusqlite::Result<()> {
+        self.remove_key(&place_before(hook))
+    }
+
+    /// The hook has the interests and the place again that it had before.
+    fn restore(&mut self, hook: &str) -> rusqlite::Result<()> {
+        let before_key = place_before(hook);
+        let Some(before) = self.hooks.get(&before_key) else { return Ok(()) };
+        let (stored, interests, waiting) = (before.stored(hook, self.end), Arc::clone(&before.interests), before.place.waiting());
+        let writing = self.file.begin()?;
+        writing.put_hook(&stored)?;
+        writing.remove_hook(&before_key)?;
+        writing.commit()?;
+        self.hooks.remove(&before_key);
+        let place = self.hooks.get(hook).map_or_else(Arc::default, |present| Arc::clone(&present.place));
+        place.go_back(waiting);
+        self.hooks.insert(hook.to_owned(), Hook::new(interests, place));
         self.register();
         Ok(())
     }
 
     fn remove(&mut self, hook: &str) -> rusqlite::Result<()> {
+        self.remove_key(hook)?;
+        self.settle(hook)
+    }
+
+    fn remove_key(&mut self, key: &str) -> rusqlite::Result<()> {
         let writing = self.file.begin()?;
-        writing.remove_hook(hook)?;
+        writing.remove_hook(key)?;
         writing.commit()?;
-        if self.hooks.remove(hook).is_some() {
+        if self.hooks.remove(key).is_some() {
             self.register();
         }
         Ok(())
@@ -222,12 +269,11 @@ impl Writer {
         Ok(waiting)
     }
 
-    /// Puts the hook in its place, or in that of the one of the same name: whoever watches it goes on watching.
-    fn insert(&mut self, interests: Arc<Interests>, waiting: Waiting) {
-        let name = interests.hook().to_owned();
-        let place = self.hooks.get(&name).map_or_else(Arc::default, |before| Arc::clone(&before.place));
+    /// Puts the hook in its place, or in that of the one of the same key: whoever watches it goes on watching.
+    fn insert(&mut self, key: String, interests: Arc<Interests>, waiting: Waiting) {
+        let place = self.hooks.get(&key).map_or_else(Arc::default, |before| Arc::clone(&before.place));
         place.replace(waiting);
-        self.hooks.insert(name, Hook { interests, place, skipped: 0, throttle: Throttle::default() });
+        self.hooks.insert(key, Hook::new(interests, place));
     }
 
     /// Tells all handles which hooks there are.
