@@ -16,7 +16,7 @@ pub fn print(text: impl Display) -> io::Result<()> {
 /// Prints a text and ends the line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_line(text: impl Display) -> io::Result<()> {
     print(format_args!("{text}\n"))
 }
