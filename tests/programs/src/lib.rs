@@ -14,6 +14,8 @@
 
 mod claude;
 mod component;
+mod install;
+mod modal;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -43,6 +45,18 @@ fn version(version: &str) -> Option<PathBuf> {
     match claude::find(version) {
         Ok(path) => Some(path),
         Err(error) => missing(&format!("claude {version} is needed: {error}")),
+    }
+}
+
+/// A Python with Modal's official client in it: the program, and the directory that is to be its `PYTHONPATH`, where the client is installed from PyPI at first use.
+///
+/// # Panics
+/// If it cannot be had and `CI` is set.
+pub fn official_modal() -> Option<(PathBuf, PathBuf)> {
+    let python = require("python3")?;
+    match modal::find(&python) {
+        Ok(directory) => Some((python, directory)),
+        Err(error) => missing(&format!("Modal's client for Python is needed: {error}")),
     }
 }
 
@@ -103,7 +117,7 @@ pub fn require(program: &str) -> Option<PathBuf> {
 }
 
 #[expect(clippy::panic, reason = "this is how a test fails")]
-fn missing(reason: &str) -> Option<PathBuf> {
+fn missing<T>(reason: &str) -> Option<T> {
     if std::env::var_os("CI").is_some_and(|value| !value.is_empty()) {
         panic!("{reason}");
     }

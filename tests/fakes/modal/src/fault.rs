@@ -1,0 +1,222 @@
+//! What goes wrong on demand, whatever the call: a layer below all services. It also notes every call.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use parking_lot::Mutex;
+use prost::Message as _;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use crate::proto::client::{RpcRetryPolicy, RpcStatus};
+
+/// Something that goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// The call has no effect, and answers `UNAVAILABLE`.
+    Unavailable,
+    /// It has its effect, and answers `UNAVAILABLE`.
+    LostReply,
+    /// It is put off.
+    Throttled(Duration),
+    /// It is refused as if what authorises it had expired.
+    Unauthenticated,
+    /// The answer breaks off after so many bytes of its body.
+    Cut(usize),
+    /// It never answers.
+    Hang,
+    /// It answers with this code.
+    Status(Code),
+}
+
+/// When something goes wrong: the next so many calls of a method, after some that go well.
+#[derive(Clone, Debug)]
+struct Rule {
+    method: String,
+    after: usize,
+    times: usize,
+    fault: Fault,
+}
+
+/// A call that was made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The method's own name.
+    pub method: String,
+    /// What came with it.
+    pub metadata: HeaderMap,
+    /// The messages of the request, encoded.
+    pub messages: Vec<Bytes>,
+}
+
+/// What goes wrong next, and what was called.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    rules: Arc<Mutex<Vec<Rule>>>,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Faults {
+    /// The next `times` calls of a method go wrong.
+    pub fn next(&self, method: &str, times: usize, fault: Fault) {
+        self.after(method, 0, times, fault);
+    }
+
+    /// `times` calls of a method go wrong after `after` that go well.
+    pub fn after(&self, method: &str, after: usize, times: usize, fault: Fault) {
+        self.rules.lock().push(Rule { method: method.to_owned(), after, times, fault });
+    }
+
+    /// Nothing more goes wrong.
+    pub fn clear(&self) {
+        self.rules.lock().clear();
+    }
+
+    /// The calls since the last time, in the order in which they came.
+    pub fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.calls.lock())
+    }
+
+    /// The fault of a call that comes now.
+    fn take(&self, method: &str) -> Option<Fault> {
+        let mut rules = self.rules.lock();
+        let index = rules.iter().position(|rule| rule.method == method)?;
+        let rule = rules.get_mut(index)?;
+        if rule.after > 0 {
+            rule.after -= 1;
+            return None;
+        }
+        let fault = rule.fault.clone();
+        rule.times -= 1;
+        if rule.times == 0 {
+            rules.remove(index);
+        }
+        Some(fault)
+    }
+}
+
+impl<S> Layer<S> for Faults {
+    type Service = Faulty<S>;
+
+    fn layer(&self, inner: S) -> Faulty<S> {
+        Faulty { inner, faults: self.clone() }
+    }
+}
+
+/// A service in which things go wrong.
+#[derive(Clone, Debug)]
+pub struct Faulty<S> {
+    inner: S,
+    faults: Faults,
+}
+
+impl<S> Service<Request<Body>> for Faulty<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (ready, faults) = (self.inner.clone(), self.faults.clone());
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        Box::pin(async move {
+            let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+            let fault = faults.take(&method);
+            let (head, body) = request.into_parts();
+            // A request that breaks off was not made.
+            let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
+                return Ok(Status::cancelled("the request broke off").into_http());
+            };
+            faults.calls.lock().push(Call { method, metadata: head.headers.clone(), messages: messages(body.clone()) });
+            let request = Request::from_parts(head, Body::new(Full::new(body)));
+            let status = match fault {
+                None => return inner.call(request).await,
+                Some(Fault::Cut(bytes)) => return Ok(cut(inner.call(request).await?, bytes)),
+                Some(Fault::LostReply) => {
+                    let response = inner.call(request).await?;
+                    // To its end, so that everything has its effect.
+                    drop(response.into_body().collect().await);
+                    Status::unavailable("the reply was lost")
+                }
+                Some(Fault::Unavailable) => Status::unavailable("not now"),
+                Some(Fault::Throttled(pause)) => throttled(pause),
+                Some(Fault::Unauthenticated) => Status::unauthenticated("expired"),
+                Some(Fault::Status(code)) => Status::new(code, "as the test wants it"),
+                Some(Fault::Hang) => std::future::pending().await,
+            };
+            Ok(status.into_http())
+        })
+    }
+}
+
+/// gRPC's framing: a flag, four bytes of length, the message.
+fn messages(mut body: Bytes) -> Vec<Bytes> {
+    let mut messages = Vec::new();
+    while body.len() >= 5 {
+        let _flag = body.get_u8();
+        let length = (body.get_u32() as usize).min(body.len());
+        messages.push(body.split_to(length));
+    }
+    messages
+}
+
+fn throttled(pause: Duration) -> Status {
+    let value = RpcRetryPolicy { retry_after_secs: pause.as_secs_f32() }.encode_to_vec();
+    let detail = prost_types::Any { type_url: "type.googleapis.com/modal.client.RPCRetryPolicy".to_owned(), value };
+    let details = RpcStatus { code: Code::ResourceExhausted as i32, message: "slow down".to_owned(), details: vec![detail] };
+    Status::with_details(Code::ResourceExhausted, "slow down", details.encode_to_vec().into())
+}
+
+/// A response whose body breaks off.
+fn cut(response: Response<Body>, bytes: usize) -> Response<Body> {
+    let (head, body) = response.into_parts();
+    let frames = stream::unfold((Some(body), bytes), |(body, left)| async move {
+        let mut body = body?;
+        let frame = body.frame().await?;
+        let broken = || Err(Status::internal("the connection broke"));
+        let frame = match frame.map(http_body::Frame::into_data) {
+            Ok(Ok(data)) if data.len() > left => {
+                let rest = Ok(http_body::Frame::data(data.slice(..left)));
+                // The next thing is the end, in pieces.
+                return Some((if left == 0 { broken() } else { rest }, (if left == 0 { None } else { Some(Body::new(Broken)) }, 0)));
+            }
+            Ok(Ok(data)) => {
+                let left = left - data.len();
+                return Some((Ok(http_body::Frame::data(data)), (Some(body), left)));
+            }
+            // Even the end does not come.
+            Ok(Err(_)) => broken(),
+            Err(status) => Err(status),
+        };
+        Some((frame, (None, 0)))
+    });
+    Response::from_parts(head, Body::new(StreamBody::new(frames)))
+}
+
+/// A body that breaks off at once.
+struct Broken;
+
+impl http_body::Body for Broken {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
+        Poll::Ready(Some(Err(Status::internal("the connection broke"))))
+    }
+}

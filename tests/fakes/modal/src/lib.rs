@@ -1,0 +1,124 @@
+//! A stand-in for Modal: its control plane and its router, over real sockets, after facts about the real one. Its sandboxes are process trees on this machine, each
+//! with a root directory and processes of its own (bubblewrap). What it answers is scripted by [`Options`] and [`Faults`], and what it was asked is noted.
+//!
+//! That the official Python client can work with it keeps it honest.
+
+mod control;
+mod exec;
+mod fault;
+mod proto;
+mod router;
+mod sandbox;
+mod world;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+pub use self::fault::{Call, Fault, Faults};
+use self::proto::client::generic_result::GenericStatus;
+use self::proto::client::modal_client_server::ModalClientServer;
+use self::proto::task_command_router::task_command_router_server::TaskCommandRouterServer;
+pub use self::sandbox::Sandbox;
+pub use self::world::{Options, World};
+
+/// What a message may have.
+const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
+
+/// A fake that serves until it is dropped, when all its sandboxes end.
+pub struct FakeModal {
+    world: Arc<World>,
+    faults: Faults,
+    server: JoinHandle<()>,
+}
+
+impl Options {
+    /// A quick and obliging one. `fs_tools` is the program `modal-fs-tools` of this crate.
+    pub fn new(fs_tools: impl Into<PathBuf>) -> Self {
+        Self {
+            token_id: "ak-fake".to_owned(),
+            token_secret: "as-fake".to_owned(),
+            accepts_in: std::time::Duration::ZERO,
+            build_step: std::time::Duration::ZERO,
+            mounts: Vec::new(),
+            fs_tools: fs_tools.into(),
+        }
+    }
+}
+
+impl FakeModal {
+    /// Serves at a free port of this machine.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        Self::start_at(options, SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// Serves at an address.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub async fn start_at(options: Options, address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let world = Arc::new(World::new(options, url)?);
+        let faults = Faults::default();
+        let control = ModalClientServer::new(control::Control(Arc::clone(&world)));
+        let router = TaskCommandRouterServer::new(router::Router(Arc::clone(&world)));
+        let server = Server::builder()
+            .layer(faults.clone())
+            .add_service(control.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
+            .add_service(router.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let server = tokio::spawn(async move {
+            // It ends with the task.
+            let _ = server.await;
+        });
+        Ok(Self { world, faults, server })
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.world.url
+    }
+
+    /// What there is.
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// What goes wrong, and what was called.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+}
+
+impl Drop for FakeModal {
+    fn drop(&mut self) {
+        self.server.abort();
+        for sandbox in self.world.running() {
+            sandbox.end(GenericStatus::Terminated, "the fake ends");
+        }
+    }
+}
+
+impl Sandbox {
+    /// Modal takes its machine away.
+    pub fn preempt(&self) {
+        self.end(GenericStatus::InternalFailure, "the worker was preempted");
+    }
+}
+
+/// Copies a directory with all that is in it.
+pub(crate) async fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let copied = tokio::process::Command::new("cp").arg("-a").arg(from).arg(to).status().await.context("failed to run cp")?;
+    ensure!(copied.success(), "cp failed: {copied}");
+    Ok(())
+}
