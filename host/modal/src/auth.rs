@@ -56,6 +56,11 @@ impl AuthToken {
         }
     }
 
+    /// Forgets a token that was refused, although it should be good.
+    pub(crate) fn discard(&self) {
+        *self.held.lock() = None;
+    }
+
     fn usable(&self) -> Option<Held> {
         self.held.lock().clone().filter(|held| Instant::now() < held.expires_at)
     }

@@ -124,7 +124,7 @@ impl Client {
         let key = Uuid::new_v4().to_string();
         let limit = options.timeout.unwrap_or(self.0.config.call_timeout);
         let mut pauses = retry::control_pauses();
-        let (mut retries, mut put_off, mut waited) = (0_u32, 0_u32, Duration::ZERO);
+        let (mut retries, mut put_off, mut waited, mut was_refused) = (0_u32, 0_u32, Duration::ZERO, false);
         let mut since: (Option<Instant>, Option<Instant>) = (None, None);
         loop {
             let mut outgoing = Request::new(request.clone());
@@ -161,6 +161,12 @@ impl Client {
                 since.1.get_or_insert(began);
                 put_off += 1;
                 tokio::time::sleep(pause).await;
+                continue;
+            }
+            if status.code() == Code::Unauthenticated && !was_refused {
+                // The short-lived token may have been revoked. If it is the other one, getting another says so.
+                was_refused = true;
+                self.0.auth.discard();
                 continue;
             }
             let pause = if retry::is_passing(status.code()) { pauses.next() } else { None };

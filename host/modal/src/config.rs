@@ -54,7 +54,7 @@ pub struct Config {
     pub max_throttle_wait: Option<Duration>,
     /// Which kind of sandboxes is created. `MODAL_SANDBOX_V2=0` for the older one.
     pub backend: Backend,
-    /// How long the control plane may take to answer a call before it is made again.
+    /// How long a call may take to be answered before it is made again.
     pub call_timeout: Duration,
     /// How long a new sandbox may take until it accepts commands: Modal may have to start a machine first.
     pub start_timeout: Duration,

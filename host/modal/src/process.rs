@@ -20,9 +20,6 @@ use crate::sandbox::{check_environment, secret_sources, whole_seconds};
 /// What all arguments may have together.
 const MAX_ARGUMENT_BYTES: usize = 65_536;
 
-/// How long one call that waits for a program's end lasts.
-const WAIT: Duration = Duration::from_secs(60);
-
 /// Between two of them, after one failed.
 const WAIT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -251,7 +248,7 @@ impl Exec {
         const DOING: &str = "waiting for a program's end";
         loop {
             let request = TaskExecWaitRequest { task_id: self.router.task_id().to_owned(), exec_id: self.id.clone() };
-            let failed = match self.router.call(DOING, Some(WAIT), request, rpc!(task_exec_wait)).await {
+            let failed = match self.router.call(DOING, Some(self.router.try_timeout()), request, rpc!(task_exec_wait)).await {
                 Ok(answer) => match answer.exit_status {
                     Some(task_exec_wait_response::ExitStatus::Code(code)) => return Ok(Exit::Code(code)),
                     Some(task_exec_wait_response::ExitStatus::Signal(signal)) => return Ok(Exit::Signal(signal)),

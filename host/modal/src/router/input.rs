@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -32,6 +33,9 @@ const QUEUE: usize = 4;
 
 /// The pieces in which an upload is sent.
 const UPLOAD_BYTES: usize = 256 * 1024;
+
+/// Bytes a second below which an upload is taken for one that does not go on.
+const SLOWEST_UPLOAD: u64 = 64 * 1024;
 
 /// A program's input. Writes are sent in the background; flush to know that they have arrived. Shutting it down, or dropping it, ends the input after what was written.
 ///
@@ -225,6 +229,7 @@ pub(crate) async fn upload(router: &Router, exec_id: &str, data: &Bytes) -> Resu
         let start = TaskExecStdinWriteStreamStart { task_id: router.task_id().to_owned(), exec_id: exec_id.to_owned(), offset };
         let rest = usize::try_from(offset).ok().filter(|offset| *offset <= data.len()).map(|offset| data.slice(offset..));
         let rest = rest.ok_or_else(|| Error::protocol(DOING, format!("{offset} bytes were taken of {}", data.len())))?;
+        let rest_bytes = rest.len() as u64;
         let pieces = (0..rest.len()).step_by(UPLOAD_BYTES).map({
             let rest = rest.clone();
             move |from| Payload::Data(rest.slice(from..(from + UPLOAD_BYTES).min(rest.len())))
@@ -232,9 +237,11 @@ pub(crate) async fn upload(router: &Router, exec_id: &str, data: &Bytes) -> Resu
         let payloads = std::iter::once(Payload::Start(start)).chain(pieces).chain([Payload::End(TaskExecStdinWriteStreamEnd {})]);
         let messages = payloads.map(|payload| TaskExecStdinWriteStreamRequest { payload: Some(payload) });
         let request = access.authorize(tokio_stream::iter(messages));
-        let status: Status = match access.stub.clone().task_exec_stdin_write_stream(request).await {
-            Ok(_) => return Ok(()),
-            Err(status) => status,
+        let limit = router.try_timeout() + Duration::from_secs(rest_bytes / SLOWEST_UPLOAD);
+        let status = match tokio::time::timeout(limit, access.stub.clone().task_exec_stdin_write_stream(request)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(status)) => status,
+            Err(_) => Status::deadline_exceeded("no answer"),
         };
         if matches!(status.code(), Code::FailedPrecondition | Code::Aborted) {
             return Err(Error::InputClosed);

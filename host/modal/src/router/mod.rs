@@ -28,9 +28,6 @@ use crate::{Error, retry};
 
 pub(crate) type Stub = TaskCommandRouterClient<Channel>;
 
-/// How long one try of a call may take that answers at once.
-const TRY_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// How long a snapshot may take.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(55);
 
@@ -88,7 +85,7 @@ impl Router {
         let began = Instant::now();
         let mut recovery = Recovery::new(self, doing);
         loop {
-            let left = limit.map_or(TRY_TIMEOUT, |limit| limit.saturating_sub(began.elapsed()).min(TRY_TIMEOUT));
+            let left = limit.map_or(self.try_timeout(), |limit| limit.saturating_sub(began.elapsed()).min(self.try_timeout()));
             let access = self.access();
             let attempt = rpc(access.stub.clone(), access.authorize(request.clone()));
             let status = match tokio::time::timeout(left, attempt).await {
@@ -114,7 +111,8 @@ impl Router {
         rpc: fn(Stub, Request<Q>) -> Answered<Streaming<A>>,
     ) -> Result<Streaming<A>, Status> {
         let begun = rpc(access.stub.clone(), access.authorize(request));
-        let answer = tokio::time::timeout(TRY_TIMEOUT, begun).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))?;
+        let answer =
+            tokio::time::timeout(self.try_timeout(), begun).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))?;
         self.was_reached.store(true, Ordering::Relaxed);
         Ok(answer.into_inner())
     }
@@ -145,6 +143,11 @@ impl Router {
     /// That the sandbox has ended, if it has and Modal can be asked.
     pub(crate) async fn sandbox_end(&self) -> Option<Error> {
         self.sandbox.poll().await.ok().flatten().map(|end| self.sandbox.ended(end))
+    }
+
+    /// How long one try of a call may take that answers at once.
+    pub(crate) fn try_timeout(&self) -> Duration {
+        self.sandbox.client().config().call_timeout
     }
 
     fn access(&self) -> Access {

@@ -1,7 +1,6 @@
 //! What goes wrong on demand, whatever the call: a layer below all services. It also notes every call.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use bytes::{Buf as _, Bytes};
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use http::{HeaderMap, Request, Response};
+use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use parking_lot::Mutex;
 use prost::Message as _;
@@ -18,6 +18,9 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use crate::proto::client::{RpcRetryPolicy, RpcStatus};
+
+/// How long what was sent takes to leave, at most.
+const FLUSH: Duration = Duration::from_millis(20);
 
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +35,8 @@ pub enum Fault {
     Unauthenticated,
     /// The answer breaks off after so many bytes of its body.
     Cut(usize),
+    /// The request breaks off after so many bytes of its body, which have their effect.
+    CutRequest(usize),
     /// It never answers.
     Hang,
     /// It answers with this code.
@@ -144,9 +149,15 @@ where
                 return Ok(Status::cancelled("the request broke off").into_http());
             };
             faults.calls.lock().push(Call { method, metadata: head.headers.clone(), messages: messages(body.clone()) });
+            if let Some(Fault::CutRequest(bytes)) = fault {
+                let frames = [Ok(Frame::data(body.slice(..body.len().min(bytes)))), Err(Status::cancelled("the request broke off"))];
+                let broken = Request::from_parts(head, Body::new(StreamBody::new(stream::iter(frames))));
+                drop(inner.call(broken).await?.into_body().collect().await);
+                return Ok(Status::unavailable("the request broke off").into_http());
+            }
             let request = Request::from_parts(head, Body::new(Full::new(body)));
             let status = match fault {
-                None => return inner.call(request).await,
+                None | Some(Fault::CutRequest(_)) => return inner.call(request).await,
                 Some(Fault::Cut(bytes)) => return Ok(cut(inner.call(request).await?, bytes)),
                 Some(Fault::LostReply) => {
                     let response = inner.call(request).await?;
@@ -188,35 +199,17 @@ fn cut(response: Response<Body>, bytes: usize) -> Response<Body> {
     let (head, body) = response.into_parts();
     let frames = stream::unfold((Some(body), bytes), |(body, left)| async move {
         let mut body = body?;
-        let frame = body.frame().await?;
-        let broken = || Err(Status::internal("the connection broke"));
-        let frame = match frame.map(http_body::Frame::into_data) {
-            Ok(Ok(data)) if data.len() > left => {
-                let rest = Ok(http_body::Frame::data(data.slice(..left)));
-                // The next thing is the end, in pieces.
-                return Some((if left == 0 { broken() } else { rest }, (if left == 0 { None } else { Some(Body::new(Broken)) }, 0)));
-            }
-            Ok(Ok(data)) => {
-                let left = left - data.len();
-                return Some((Ok(http_body::Frame::data(data)), (Some(body), left)));
-            }
-            // Even the end does not come.
-            Ok(Err(_)) => broken(),
-            Err(status) => Err(status),
-        };
-        Some((frame, (None, 0)))
+        if left > 0
+            && let Some(Ok(frame)) = body.frame().await
+            && let Ok(data) = frame.into_data()
+        {
+            let data = data.slice(..data.len().min(left));
+            let left = left - data.len();
+            return Some((Ok(Frame::data(data)), (Some(body), left)));
+        }
+        // What was sent has to arrive: breaking off takes back what has not left yet.
+        tokio::time::sleep(FLUSH).await;
+        Some((Err(Status::internal("the connection broke")), (None, 0)))
     });
     Response::from_parts(head, Body::new(StreamBody::new(frames)))
-}
-
-/// A body that breaks off at once.
-struct Broken;
-
-impl http_body::Body for Broken {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
-        Poll::Ready(Some(Err(Status::internal("the connection broke"))))
-    }
 }

@@ -116,6 +116,17 @@ impl Sandbox {
     }
 }
 
+/// The program that does the work on files in sandboxes, where cargo puts what it builds with the test's profile.
+///
+/// # Panics
+/// If it is not there.
+#[expect(clippy::expect_used, reason = "this is how a test fails")]
+pub fn fs_tools() -> PathBuf {
+    let executable = std::env::current_exe().expect("failed to find the test's own executable");
+    let tools = executable.ancestors().skip(1).map(|directory| directory.join("modal-fs-tools")).find(|path| path.is_file());
+    tools.expect("modal-fs-tools is not built: cargo build -p fake-modal")
+}
+
 /// Copies a directory with all that is in it.
 pub(crate) async fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
     let copied = tokio::process::Command::new("cp").arg("-a").arg(from).arg(to).status().await.context("failed to run cp")?;

@@ -14,7 +14,7 @@ pub(crate) struct World {
 }
 
 pub(crate) fn options() -> Options {
-    Options::new(env!("CARGO_BIN_EXE_modal-fs-tools"))
+    Options::new(fake_modal::fs_tools())
 }
 
 pub(crate) fn config(fake: &FakeModal) -> Config {
