@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use agent_host_agents::claude::{self, ClaudeAgentSdk};
 use agent_host_agents::echo::Echo;
+use agent_host_modal::Client;
 use agent_host_sandboxes::local::{self, Local};
+use agent_host_sandboxes::modal::{self, Modal};
 use agent_host_session::manager::{Manager, Settings};
 use agent_host_session::ports::agent::Architecture;
 use agent_host_session::ports::environment::System;
@@ -26,7 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::components::{Configured, ConfiguredHooks, Grantor, Operator, instances, memory as bytes, spool_options};
-use crate::config::choice::{Isolation, OnStart as OnStartChoice, Provider as ProviderChoice};
+use crate::config::choice::{Isolation, Network, OnStart as OnStartChoice, Provider as ProviderChoice};
 use crate::config::grant::Component;
 use crate::config::schema::Config;
 use crate::config::{profiles, schema};
@@ -224,7 +226,30 @@ fn provider(config: &schema::Sandbox, data_dir: &DataDir) -> anyhow::Result<Arc<
             options.ignore.clone_from(ignore);
             Ok(Arc::new(Local::new(options)?))
         }
+        ProviderChoice::Modal => Ok(Arc::new(Modal::new(modal_options(&config.modal, data_dir.host_id()?)?)?)),
     }
+}
+
+fn modal_options(config: &schema::Modal, host: String) -> anyhow::Result<modal::Options> {
+    let schema::Modal { app, image, agents, lifetime, idle_timeout, milli_cpu, memory, network, cidrs, ignore } = config;
+    let client = Client::from_env().context("sandboxes are to be made at Modal (sandbox.provider)")?;
+    Ok(modal::Options {
+        client,
+        app: app.clone(),
+        host,
+        image: image.clone(),
+        agents: agents.clone(),
+        lifetime: *lifetime,
+        idle_timeout: *idle_timeout,
+        milli_cpu: u32::try_from(*milli_cpu).unwrap_or(u32::MAX),
+        memory_mib: u32::try_from(memory.div_ceil(1024 * 1024)).unwrap_or(u32::MAX),
+        network: match network {
+            Network::Blocked => modal::Network::Blocked,
+            Network::Open if cidrs.is_empty() => modal::Network::Open,
+            Network::Open => modal::Network::Allowed(cidrs.clone()),
+        },
+        ignore: ignore.clone(),
+    })
 }
 
 fn architectures(config: &schema::Agents) -> [Arc<dyn Architecture>; 2] {

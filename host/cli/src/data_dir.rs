@@ -64,24 +64,14 @@ impl DataDir {
 
     /// The key for the admin calls, which is made when it is first needed.
     pub fn admin_key(&self) -> anyhow::Result<String> {
-        let path = admin_key_path(&self.path);
-        match std::fs::read_to_string(&path) {
-            Ok(key) if !key.trim().is_empty() => return Ok(key.trim().to_owned()),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
-        }
         // 244 random bits.
-        let key = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| format!("failed to create {}", path.display()))?;
-        file.write_all(key.as_bytes()).with_context(|| format!("failed to write {}", path.display()))?;
-        Ok(key)
+        let make = || format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        kept(&admin_key_path(&self.path), make)
+    }
+
+    /// What tells this host from all others, for as long as its data directory lives.
+    pub fn host_id(&self) -> anyhow::Result<String> {
+        kept(&self.path.join("host-id"), || uuid::Uuid::new_v4().to_string())
     }
 
     /// Local sandboxes.
@@ -93,4 +83,24 @@ impl DataDir {
     pub fn database(&self) -> PathBuf {
         self.path.join("agent-host.db")
     }
+}
+
+/// What a file of the host's own says, which is made if it is not there.
+fn kept(path: &Path, make: impl FnOnce() -> String) -> anyhow::Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
+    }
+    let text = make();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("failed to create {}", path.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(text)
 }

@@ -33,18 +33,24 @@ pub(crate) struct AuthToken {
 }
 
 impl AuthToken {
-    /// A token that is good: the one that there is, or what `fetch` gives. One renews it at a time, while the others go on with the one before.
-    pub(crate) async fn get(&self, fetch: impl Future<Output = Result<SecretString, Error>>) -> Result<SecretString, Error> {
+    /// A token that is good: the one that there is, or what `fetch` gives, which is told whether there is none. One renews it at a time, while the others go on with the one before.
+    pub(crate) async fn get<F>(&self, fetch: impl FnOnce(bool) -> F) -> Result<SecretString, Error>
+    where
+        F: Future<Output = Result<SecretString, Error>>,
+    {
         if let Some(held) = self.usable() {
             let is_fresh = Instant::now() < held.renew_at;
             let Some(_renewing) = (!is_fresh).then(|| self.renewing.try_lock().ok()).flatten() else { return Ok(held.token) };
-            return match fetch.await {
+            return match fetch(false).await {
                 Ok(token) => Ok(self.hold(token)),
                 Err(error @ (Error::Unauthenticated { .. } | Error::PermissionDenied { .. })) => Err(error),
                 Err(error) => {
                     tracing::warn!(%error, "Modal's token could not be renewed; the one before is used");
                     let pause = (held.pause * 2).clamp(PAUSES.0, PAUSES.1);
-                    *self.held.lock() = Some(Held { renew_at: Instant::now() + pause, pause, ..held.clone() });
+                    // It may have been discarded meanwhile.
+                    if let Some(present) = self.held.lock().as_mut() {
+                        (present.renew_at, present.pause) = (Instant::now() + pause, pause);
+                    }
                     Ok(held.token)
                 }
             };
@@ -52,13 +58,15 @@ impl AuthToken {
         let _renewing = self.renewing.lock().await;
         match self.usable() {
             Some(held) => Ok(held.token),
-            None => Ok(self.hold(fetch.await?)),
+            None => Ok(self.hold(fetch(true).await?)),
         }
     }
 
     /// Forgets a token that was refused, although it should be good.
-    pub(crate) fn discard(&self) {
-        *self.held.lock() = None;
+    pub(crate) fn discard(&self, refused: &SecretString) {
+        use secrecy::ExposeSecret as _;
+
+        self.held.lock().take_if(|held| held.token.expose_secret() == refused.expose_secret());
     }
 
     fn usable(&self) -> Option<Held> {
@@ -110,7 +118,7 @@ mod tests {
     async fn a_token_is_fetched_once_and_renewed_in_the_second_half_of_its_life() {
         let (token, fetched) = (AuthToken::default(), AtomicUsize::new(0));
         let get = async || {
-            let fetch = async { Ok(jwt(1000, &fetched.fetch_add(1, Ordering::Relaxed).to_string())) };
+            let fetch = async |_| Ok(jwt(1000, &fetched.fetch_add(1, Ordering::Relaxed).to_string()));
             token.get(fetch).await.unwrap().expose_secret().split('.').next_back().unwrap().to_owned()
         };
         assert_eq!(get().await, "0");
@@ -127,18 +135,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_cannot_be_renewed_is_used_while_it_is_good_unless_the_caller_is_refused() {
         let token = AuthToken::default();
-        token.get(async { Ok(jwt(1000, "first")) }).await.unwrap();
+        token.get(async |_| Ok(jwt(1000, "first"))).await.unwrap();
         tokio::time::advance(Duration::from_secs(700)).await;
-        let unavailable = async || Err(Error::Unavailable { doing: "getting a token", reason: "no".to_owned() });
-        let held = token.get(unavailable()).await.unwrap();
+        let unavailable = async |_| Err(Error::Unavailable { doing: "getting a token", reason: "no".to_owned() });
+        let held = token.get(unavailable).await.unwrap();
         assert!(held.expose_secret().ends_with("first"));
-        let nobody = async { panic!("it is not tried again at once") };
+        let nobody = async |_| panic!("it is not tried again at once");
         token.get(nobody).await.unwrap();
         tokio::time::advance(Duration::from_secs(61)).await;
-        let refused = async { Err(Error::Unauthenticated { doing: "getting a token", reason: "no".to_owned() }) };
+        let refused = async |_| Err(Error::Unauthenticated { doing: "getting a token", reason: "no".to_owned() });
         assert!(matches!(token.get(refused).await, Err(Error::Unauthenticated { .. })));
         tokio::time::advance(Duration::from_secs(300)).await;
-        assert!(matches!(token.get(unavailable()).await, Err(Error::Unavailable { .. })), "it is not good any more");
+        assert!(matches!(token.get(unavailable).await, Err(Error::Unavailable { .. })), "it is not good any more");
     }
 
     #[test]

@@ -47,7 +47,7 @@ const CLIENT_TYPE: &str = "7";
 /// Which official client this behaves like.
 const CLIENT_VERSION: &str = "1.0.0";
 
-/// A client of Modal. Clones are the same one. It connects when it is first used.
+/// A client of Modal. Clones are the same one. It connects when it is first used, and lives as long as the Tokio runtime in which it was made.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -68,7 +68,7 @@ impl Client {
     /// A client as the environment and `~/.modal.toml` say, see [`Config::from_env`].
     ///
     /// # Errors
-    /// [`Error::Config`] says what is missing or makes no sense.
+    /// [`Error::Config`] says what is missing or makes no sense, or that there is no Tokio runtime.
     pub fn from_env() -> Result<Self, Error> {
         Self::new(Config::from_env()?)
     }
@@ -76,7 +76,7 @@ impl Client {
     /// A client of its own configuration.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no token, or the URL makes no sense.
+    /// [`Error::Config`] if there is no token, the URL makes no sense, or there is no Tokio runtime.
     pub fn new(config: Config) -> Result<Self, Error> {
         let Some(Token { id, secret }) = &config.token else {
             return Err(Error::Config("there is no token: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal token new`".to_owned()));
@@ -129,7 +129,8 @@ impl Client {
         loop {
             let mut outgoing = Request::new(request.clone());
             let metadata = outgoing.metadata_mut();
-            *metadata = self.metadata(options.sandbox_token.as_ref()).await?;
+            let token = self.auth_token().await?;
+            *metadata = self.metadata(&token, options.sandbox_token.as_ref())?;
             let pairs = [
                 ("x-idempotency-key", Some(key.clone())),
                 ("x-retry-attempt", Some(retries.to_string())),
@@ -153,8 +154,7 @@ impl Client {
                 Err(_) => Status::deadline_exceeded("no answer"),
             };
             if let Some(pause) = retry::throttle(&status) {
-                waited += pause;
-                if self.0.config.max_throttle_wait.is_some_and(|limit| waited > limit) {
+                if !self.may_wait(&mut waited, pause) {
                     return Err(Error::Exhausted { doing, reason: status.message().to_owned() });
                 }
                 tracing::debug!(doing, ?pause, "Modal puts a call off");
@@ -166,7 +166,7 @@ impl Client {
             if status.code() == Code::Unauthenticated && !was_refused {
                 // The short-lived token may have been revoked. If it is the other one, getting another says so.
                 was_refused = true;
-                self.0.auth.discard();
+                self.0.auth.discard(&token);
                 continue;
             }
             let pause = if retry::is_passing(status.code()) { pauses.next() } else { None };
@@ -190,19 +190,30 @@ impl Client {
         rpc: fn(Stub, Request<Q>) -> Answered<Streaming<A>>,
     ) -> Result<Streaming<A>, Status> {
         let mut outgoing = Request::new(request);
-        *outgoing.metadata_mut() = self.metadata(None).await.map_err(|error| match error {
+        let refused = |error| match error {
             Error::Unauthenticated { reason, .. } => Status::unauthenticated(reason),
             error => Status::unavailable(error.to_string()),
-        })?;
+        };
+        let token = self.auth_token().await.map_err(refused)?;
+        *outgoing.metadata_mut() = self.metadata(&token, None).map_err(refused)?;
         let began = rpc(self.0.stub.clone(), outgoing);
         let answer = tokio::time::timeout(self.0.config.call_timeout, began).await;
         answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))).map(Response::into_inner)
     }
 
-    async fn metadata(&self, sandbox_token: Option<&SecretString>) -> Result<MetadataMap, Error> {
+    /// Whether a call that is put off may wait so long, after what it has waited.
+    pub(crate) fn may_wait(&self, waited: &mut Duration, pause: Duration) -> bool {
+        *waited = waited.saturating_add(pause);
+        self.0.config.max_throttle_wait.is_none_or(|limit| *waited <= limit)
+    }
+
+    async fn auth_token(&self) -> Result<SecretString, Error> {
+        self.0.auth.get(|is_needed| self.fetch_auth_token(is_needed)).await
+    }
+
+    fn metadata(&self, token: &SecretString, sandbox_token: Option<&SecretString>) -> Result<MetadataMap, Error> {
         let mut metadata = self.0.metadata.clone();
-        let token = self.0.auth.get(self.fetch_auth_token()).await?;
-        for (name, token) in [("x-modal-auth-token", Some(&token)), ("x-modal-sandbox-token", sandbox_token)] {
+        for (name, token) in [("x-modal-auth-token", Some(token)), ("x-modal-sandbox-token", sandbox_token)] {
             let Some(token) = token else { continue };
             let mut value = AsciiMetadataValue::try_from(token.expose_secret())
                 .map_err(|_| Error::protocol("getting a token", "the token cannot be sent in a header"))?;
@@ -212,12 +223,13 @@ impl Client {
         Ok(metadata)
     }
 
-    async fn fetch_auth_token(&self) -> Result<SecretString, Error> {
+    /// Whoever has a token that is still good does not try for long to get another.
+    async fn fetch_auth_token(&self, is_needed: bool) -> Result<SecretString, Error> {
         const DOING: &str = "getting a token";
         /// For one try: whoever renews a token has one, and goes on with that.
         const LIMIT: Duration = Duration::from_secs(5);
 
-        let mut pauses = retry::control_pauses();
+        let (mut pauses, mut waited) = (retry::control_pauses(), Duration::ZERO);
         loop {
             let mut request = Request::new(AuthTokenGetRequest {});
             *request.metadata_mut() = self.0.metadata.clone();
@@ -227,7 +239,8 @@ impl Client {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer"),
             };
-            let pause = retry::throttle(&status).or_else(|| pauses.next().filter(|_| retry::is_passing(status.code())));
+            let throttle = retry::throttle(&status).filter(|pause| self.may_wait(&mut waited, *pause));
+            let pause = throttle.or_else(|| pauses.next().filter(|_| retry::is_passing(status.code()))).filter(|_| is_needed);
             let Some(pause) = pause else { return Err(Error::from_status(DOING, &status)) };
             tokio::time::sleep(pause).await;
         }

@@ -52,7 +52,7 @@ pub struct Config {
     pub image_builder_version: Option<String>,
     /// How long a call that Modal puts off may wait in all; for ever if absent. `MODAL_MAX_THROTTLE_WAIT` or `max_throttle_wait`, in seconds.
     pub max_throttle_wait: Option<Duration>,
-    /// Which kind of sandboxes is created. `MODAL_SANDBOX_V2=0` for the older one.
+    /// Which kind of sandboxes is created. `MODAL_SANDBOX_V2=0` or `sandbox_v2 = false` for the older one.
     pub backend: Backend,
     /// How long a call may take to be answered before it is made again.
     pub call_timeout: Duration,
@@ -80,20 +80,20 @@ impl Default for Config {
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 struct Profile {
-    active: bool,
     server_url: Option<String>,
     token_id: Option<String>,
     token_secret: Option<SecretString>,
     environment: Option<String>,
     image_builder_version: Option<String>,
     max_throttle_wait: Option<f64>,
+    sandbox_v2: Option<bool>,
 }
 
 impl Config {
     /// Reads the environment, and the file that `MODAL_CONFIG_PATH` names or `~/.modal.toml`, if it is there. The environment wins. Blocks while it reads.
     ///
     /// # Errors
-    /// [`Error::Config`] if the file is there and cannot be read, the profile that `MODAL_PROFILE` names is not in it, or a value makes no sense.
+    /// [`Error::Config`] if the file is there and cannot be read, or a value makes no sense.
     pub fn from_env() -> Result<Self, Error> {
         let variable = |name: &str| std::env::var(name).ok();
         let named = variable("MODAL_CONFIG_PATH").map(PathBuf::from);
@@ -132,8 +132,11 @@ impl Config {
             environment: variable("MODAL_ENVIRONMENT").or(profile.environment).unwrap_or_default(),
             image_builder_version: variable("MODAL_IMAGE_BUILDER_VERSION").or(profile.image_builder_version),
             max_throttle_wait: max_throttle_wait.map(seconds).transpose()?,
-            backend: match variable("MODAL_SANDBOX_V2").as_deref() {
-                Some("0" | "false" | "False" | "no") => Backend::V1,
+            backend: match variable("MODAL_SANDBOX_V2")
+                .map(|value| !matches!(value.to_lowercase().as_str(), "0" | "false"))
+                .or(profile.sandbox_v2)
+            {
+                Some(false) => Backend::V1,
                 _ => Backend::V2,
             },
             ..default
@@ -149,13 +152,14 @@ fn read_profile(file: &Path, wanted: Option<&str>) -> Result<Profile, Error> {
         Err(error) => return Err(failed(error.to_string())),
     };
     // Not the whole error, which quotes the line, and in that line may be the secret.
-    let mut profiles: BTreeMap<String, Profile> = toml::from_str(&text).map_err(|error| failed(error.message().to_owned()))?;
-    match wanted {
-        Some(wanted) => profiles.remove(wanted).ok_or_else(|| failed(format!("there is no profile {wanted:?}"))),
-        None => {
-            let active = profiles.iter().find(|(_, profile)| profile.active).map(|(name, _)| name.clone());
-            Ok(profiles.remove(active.as_deref().unwrap_or("default")).unwrap_or_default())
-        }
+    let mut profiles: BTreeMap<String, toml::Value> = toml::from_str(&text).map_err(|error| failed(error.message().to_owned()))?;
+    let is_active = |profile: &toml::Value| profile.get("active").and_then(toml::Value::as_bool) == Some(true);
+    let active = || profiles.iter().find(|(_, profile)| is_active(profile)).map(|(name, _)| name.clone());
+    let name = wanted.map(str::to_owned).or_else(active).unwrap_or_else(|| "default".to_owned());
+    // One that is not there says nothing: all may be in the environment.
+    match profiles.remove(&name) {
+        Some(profile) => profile.try_into().map_err(|error: toml::de::Error| failed(error.message().to_owned())),
+        None => Ok(Profile::default()),
     }
 }
 
@@ -222,6 +226,7 @@ mod tests {
         assert_eq!(config.server_url, "http://127.0.0.1:8");
         assert_eq!(config.max_throttle_wait, Some(Duration::ZERO));
         assert_eq!(config.image_builder_version.as_deref(), Some("2025.06"));
+        assert!(read(&[("MODAL_PROFILE", "other")], Some(PROFILES)).unwrap().token.is_none(), "it says nothing");
         let other = read(&[], Some("[default]\ntoken_id = 'ak-d'\ntoken_secret = 'as-d'")).unwrap();
         assert_eq!(token(&other), Some(("ak-d", "as-d")));
     }
@@ -229,7 +234,6 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_and_no_secret_is_shown() {
         let bad = [
-            (vec![("MODAL_PROFILE", "other")], PROFILES),
             (vec![("MODAL_TOKEN_ID", "ak-1")], ""),
             (vec![("MODAL_MAX_THROTTLE_WAIT", "soon")], ""),
             (vec![("MODAL_MAX_THROTTLE_WAIT", "-1")], ""),

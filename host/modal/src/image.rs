@@ -5,7 +5,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tonic::{Code, Streaming};
+use tonic::Streaming;
 
 use crate::client::{CallOptions, rpc};
 use crate::proto::client::generic_result::GenericStatus;
@@ -223,11 +223,12 @@ impl Build {
             Err(status) => {
                 joined.stream = None;
                 joined.failures += 1;
-                if !retry::is_passing(status.code()) && status.code() != Code::ResourceExhausted || joined.failures > MAX_FAILURES {
+                let throttle = retry::throttle(&status);
+                if !(retry::is_passing(status.code()) || throttle.is_some()) || joined.failures > MAX_FAILURES {
                     return Err(Error::from_status(DOING, &status));
                 }
                 tracing::debug!(code = ?status.code(), "the log of an image's build broke off and is joined again");
-                let pause = retry::throttle(&status).or_else(|| retry::control_pauses().nth(joined.failures.min(3) - 1));
+                let pause = throttle.or_else(|| retry::control_pauses().nth(joined.failures.min(3) - 1));
                 tokio::time::sleep(pause.unwrap_or(Duration::from_secs(1))).await;
                 Ok(())
             }

@@ -32,7 +32,8 @@
 //! possible: all tries have one key. Output is read on from the byte where a connection was lost, input is written on likewise: every byte arrives once. A call that
 //! does not succeed gives an [`Error`] that says what was being done; one because of a sandbox that has ended is [`Error::Ended`] with the reason.
 //!
-//! Every wait can be dropped. No secret is in any error, log or `Debug` output.
+//! Every wait can be dropped. What was asked of Modal by then may happen all the same: a dropped [`Sandbox::create`] may leave a sandbox, which its tags tell, and a
+//! dropped [`Sandbox::exec`] a program. No secret is in any error, log or `Debug` output.
 #![forbid(unsafe_code)]
 
 mod app;
@@ -48,6 +49,8 @@ mod retry;
 mod router;
 mod sandbox;
 mod transport;
+
+pub use secrecy::SecretString;
 
 pub use self::app::{App, AppLookup};
 pub use self::client::Client;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
 
 use crate::Error;
@@ -121,7 +121,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// A program that runs. Nothing here ends it: it ends by itself, by its [timeout](Command::timeout), by another program that kills it, or with its sandbox.
+/// A program that runs. Nothing here ends it, dropping this included: it ends by itself, by its [timeout](Command::timeout), by another program that kills it, or with its sandbox.
 #[derive(Debug)]
 pub struct Process {
     /// Its input.
@@ -192,15 +192,15 @@ impl Process {
         })
     }
 
-    /// Ends its input, reads all that it prints, and waits for its end.
+    /// Sends the rest of its input and ends it, reads all that it prints, and waits for its end.
     ///
     /// # Errors
     /// Those of reading and [waiting](Exec::wait).
     pub async fn finish(self) -> Result<Finished, Error> {
-        let Self { stdin, mut stdout, mut stderr, exec } = self;
-        drop(stdin);
+        let Self { mut stdin, mut stdout, mut stderr, exec } = self;
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let read = async { tokio::try_join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err)) };
+        // A program whose input cannot be ended may print for ever.
+        let read = async { tokio::try_join!(stdin.shutdown(), stdout.read_to_end(&mut out), stderr.read_to_end(&mut err)) };
         read.await.map_err(own_error)?;
         let exit = exec.wait().await?;
         Ok(Finished { exit, stdout: out, stderr: err })
@@ -220,10 +220,6 @@ impl Exec {
     /// Its id, which is a UUID.
     pub fn id(&self) -> &str {
         &self.id
-    }
-
-    pub(crate) fn router(&self) -> &Arc<Router> {
-        &self.router
     }
 
     /// How it ended, if it has.

@@ -10,8 +10,11 @@ use crate::Error;
 /// What a message may have: the official clients allow as much, and a chunk of output or a batch of a log may be large.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
 
-/// What may be under way without having been read, so that output is not slowed down by the way to Modal and back.
-const WINDOW_BYTES: u32 = 64 * 1024 * 1024;
+/// What may be under way of one answer without having been read, so that output is not slowed down by the way to Modal and back.
+const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// The same for a connection: as much as there can be, so that output which nobody reads never holds up other answers.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// A connection that was lost without a word is found within these two.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -30,6 +33,9 @@ pub(crate) enum PlainText {
 
 /// A channel that connects when it is needed, and again when the connection is lost.
 pub(crate) fn channel(url: &str, plain_text: PlainText) -> Result<Channel, Error> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Err(Error::Config("a client of Modal is made within a Tokio runtime".to_owned()));
+    }
     let invalid = |reason: &str| Error::Config(format!("the URL {url:?} of a Modal server {reason}"));
     let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| invalid(&error.to_string()))?;
@@ -46,8 +52,8 @@ pub(crate) fn channel(url: &str, plain_text: PlainText) -> Result<Channel, Error
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .tcp_nodelay(true)
         .connect_lazy())
 }

@@ -3,6 +3,10 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`local`] | sandboxes on this machine: directories and processes of their own, isolated by bubblewrap where it works |
+//! | [`modal`] | sandboxes in the cloud, at Modal |
+//! | `changes` | what both do with the news that files have changed |
 #![forbid(unsafe_code)]
 
+mod changes;
 pub mod local;
+pub mod modal;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
+use fake_modal::FakeModal;
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -22,6 +23,8 @@ pub struct Host {
     setup: Setup,
     directory: TempDir,
     running: Option<Running>,
+    /// The Modal at which its sandboxes are, if the tests are about that.
+    modal: Option<FakeModal>,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,8 @@ impl Host {
     /// Starts one, and waits until it listens.
     pub async fn start(setup: Setup) -> Self {
         let directory = tempfile::Builder::new().prefix("agent-host-test-").tempdir().expect("failed to make a directory for the host");
-        let mut host = Self { setup, directory, running: None };
+        let (setup, modal) = if setup.is_at_modal { at_modal(setup) } else { (setup, None) };
+        let mut host = Self { setup, directory, running: None, modal };
         host.start_again().await;
         host
     }
@@ -109,6 +113,11 @@ impl Host {
         self.running().process.id()
     }
 
+    /// The Modal at which its sandboxes are.
+    pub fn modal(&self) -> &FakeModal {
+        self.modal.as_ref().expect("the host's sandboxes are on this machine")
+    }
+
     fn running(&self) -> &Running {
         self.running.as_ref().expect("the host is not running")
     }
@@ -181,6 +190,15 @@ impl Drop for Host {
             }
         }
     }
+}
+
+fn at_modal(setup: Setup) -> (Setup, Option<FakeModal>) {
+    let mut options = fake_modal::Options::new(fake_modal::fs_tools());
+    // What an image would have.
+    let directory = setup.agent_directory().filter(|directory| directory.is_dir());
+    options.mounts.extend(directory.map(|directory| (directory.clone(), directory.to_string_lossy().into_owned())));
+    let modal = FakeModal::start_apart(options).expect("failed to start a fake Modal");
+    (setup.with_modal(&modal), Some(modal))
 }
 
 /// The binary under test.

@@ -1,7 +1,8 @@
 //! What a host is to be like: its configuration, key by key.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use fake_modal::FakeModal;
 use fake_model_api::ModelApi;
 use toml::{Table, Value};
 
@@ -13,12 +14,20 @@ pub struct Setup {
     pub(crate) config: Table,
     pub(crate) key: Option<String>,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) is_at_modal: bool,
 }
 
 impl Setup {
     /// The defaults: on a free port, with the local sandbox, isolated if that can be had.
     pub fn new() -> Self {
-        Self::default().set("listen", "127.0.0.1:0").set("sandbox.local.isolation", "auto")
+        let is_at_modal = std::env::var_os("AGENT_HOST_TEST_PROVIDER").is_some_and(|provider| provider == "modal");
+        Self { is_at_modal, ..Self::default() }.set("listen", "127.0.0.1:0").set("sandbox.local.isolation", "auto")
+    }
+
+    /// Has sandboxes made at a fake Modal of its own, which all are where the variable `AGENT_HOST_TEST_PROVIDER` is `modal`.
+    pub fn at_modal(mut self) -> Self {
+        self.is_at_modal = true;
+        self
     }
 
     /// Sets a key, such as `session.idle_timeout`. A dot always parts two keys.
@@ -57,6 +66,20 @@ impl Setup {
     /// Makes `claude-agent-sdk` run this program.
     pub fn with_agent(self, program: &Path) -> Self {
         self.set("agents.claude-agent-sdk.command", program.to_string_lossy().into_owned())
+    }
+
+    /// Has sandboxes made at that Modal.
+    pub(crate) fn with_modal(self, modal: &FakeModal) -> Self {
+        self.with_variable("MODAL_SERVER_URL", modal.url())
+            .with_variable("MODAL_TOKEN_ID", "ak-fake")
+            .with_variable("MODAL_TOKEN_SECRET", "as-fake")
+            .set("sandbox.provider", "modal")
+    }
+
+    /// The directory of the agent program, if it is named by its path.
+    pub(crate) fn agent_directory(&self) -> Option<PathBuf> {
+        let program = self.config.get("agents")?.get("claude-agent-sdk")?.get("command")?.as_str()?;
+        Path::new(program).parent().filter(|directory| directory.is_absolute()).map(Path::to_owned)
     }
 
     /// Starts the host.

@@ -70,6 +70,18 @@ choice! {
     Provider {
         /// On this machine.
         Local = "local",
+        /// In the cloud, at Modal.
+        Modal = "modal",
+    }
+}
+
+choice! {
+    /// What programs in a sandbox can reach.
+    Network {
+        /// Everything.
+        Open = "open",
+        /// Nothing: not even the model's API.
+        Blocked = "blocked",
     }
 }
 

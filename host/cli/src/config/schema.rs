@@ -10,7 +10,7 @@ use std::time::Duration;
 use agent_host_api::Origin;
 use agent_host_wasm::grants::{HttpRule, NetworkRule};
 
-use super::choice::{Begin, Isolation, LogFormat, OnStart, Provider};
+use super::choice::{Begin, Isolation, LogFormat, Network, OnStart, Provider};
 use super::grant::{Component, Database, Directory, WasmFile};
 use super::hook::HookName;
 use super::secret::{ApiKey, Secret};
@@ -213,6 +213,8 @@ section! {
     } with {
         /// Sandboxes on this machine.
         local: Local;
+        /// Sandboxes at Modal.
+        modal: Modal;
     }
 }
 
@@ -224,6 +226,38 @@ section! {
         isolation: Isolation = "auto" because "the host runs everywhere, and says so clearly where it cannot isolate";
         /// Files and directories that agents may read, besides the system's and those of the agent program.
         readable: Vec<PathBuf> = [] because "everything else on the machine is none of the agent's business";
+        /// Patterns, as in a `.gitignore`, of workspace files that are neither reported nor stored.
+        ignore: Vec<String> = [
+            ".git", ".hg", ".jj", ".svn",
+            "node_modules/", ".venv/",
+            "__pycache__/", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/",
+            "target/",
+            ".DS_Store", "*.swp"
+        ] because "version control keeps its own, tools make the others again, and they are many times as large as what the agent wrote";
+    }
+}
+
+section! {
+    /// Sandboxes at Modal, whose token the host takes from where Modal's own programs do: `MODAL_TOKEN_ID` and `MODAL_TOKEN_SECRET`, or `~/.modal.toml`.
+    Modal in "sandbox.modal" {
+        /// The app at Modal that the sandboxes and images belong to. It is created if need be.
+        app: String = "agent-host" because "it says there whose they are";
+        /// What a sandbox begins with: an image of a registry, to which agents and packages are added, or the id (`im-…`) of one that is there and has the agents.
+        image: String = "node:22-slim" because "agents and most MCP servers are Node programs";
+        /// npm packages with the agent programs, with their versions.
+        agents: Vec<String> = ["@anthropic-ai/claude-code@2.1.330"] because "it is the version that this host was tested with";
+        /// How long a sandbox lives at most, up to 24 hours. Its session goes on in another one.
+        lifetime: Duration = "24h" because "Modal gives no more";
+        /// After how long without a running program Modal ends a sandbox, if the host has not done so before.
+        idle_timeout: Duration = "15m" because "a sandbox that its host has lost costs little then";
+        /// Thousandths of a core that are set aside for a sandbox, which may use more if it is there.
+        milli_cpu: usize = 500 because "an agent waits for its model most of the time";
+        /// Memory that is set aside for a sandbox, which may use more if it is there.
+        memory: u64 = "1 GiB" because "Claude takes some hundred megabytes, and its tools want room";
+        /// What programs in a sandbox can reach.
+        network: Network = "open" because "an agent has to reach its model";
+        /// The only ranges of addresses that programs in a sandbox can reach, such as `10.0.0.0/8`, if there are any.
+        cidrs: Vec<String> = [] because "which those are is for the operator to know";
         /// Patterns, as in a `.gitignore`, of workspace files that are neither reported nor stored.
         ignore: Vec<String> = [
             ".git", ".hg", ".jj", ".svn",

@@ -3,6 +3,8 @@
 mod entry;
 mod watch;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,11 +13,14 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 pub use self::entry::{Entry, EntryKind};
 pub use self::watch::{FileEvent, FileEventKind, Watch};
 use crate::process::own_error;
-use crate::router::{Output, upload};
-use crate::{Command, Error, Exit, FileErrorKind, Process, Sandbox};
+use crate::router::Output;
+use crate::{Command, Error, Exec, Exit, FileErrorKind, Process, Sandbox};
 
 /// The program.
 const HELPER: &str = "/__modal/.bin/modal-sandbox-fs-tools";
+
+/// How long the program may take to end when it does not read its input any more.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// What is read at once to be sent.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -52,10 +57,11 @@ impl Fs {
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn write(&self, path: &str, content: impl Into<Bytes>) -> Result<(), Error> {
-        let content = content.into();
         let operation = Operation::start(&self.0, "WriteFile", path, json!({})).await?;
-        let sent = upload(operation.process.exec.router(), operation.process.exec.id(), &content).await;
-        operation.written(sent).await
+        let Operation { path, process: Process { stdin, stdout, stderr, exec } } = operation;
+        drop(stdout);
+        let sent = stdin.send_all(content).await;
+        written(&path, stderr, &exec, sent).await
     }
 
     /// Writes a file of what is read from `content` to its end, as it comes.
@@ -79,7 +85,9 @@ impl Fs {
             }
         };
         let sent = send.await;
-        operation.written(sent).await
+        let Operation { path, process: Process { stdin, stderr, exec, .. } } = operation;
+        drop(stdin);
+        written(&path, stderr, &exec, sent).await
     }
 
     /// What is in a directory, by name.
@@ -167,20 +175,6 @@ impl Operation {
         serde_json::from_slice(&output).map_err(|error| Error::protocol("working with a sandbox's files", error.to_string()))
     }
 
-    /// How writing ended, when what was to be sent was sent or was not.
-    async fn written(self, sent: Result<(), Error>) -> Result<(), Error> {
-        let Self { path, process: Process { stdin, stderr, exec, .. } } = self;
-        match sent {
-            // It says itself why it did not read on.
-            Ok(()) | Err(Error::InputClosed) => stdin.abandon(),
-            Err(error) => return Err(error),
-        }
-        match exec.wait().await? {
-            exit if exit.is_success() && sent.is_ok() => Ok(()),
-            exit => Err(complaint(&path, exit, stderr).await),
-        }
-    }
-
     /// What it prints, and at the end what it complains about.
     fn into_reader(self) -> impl AsyncRead + Send + Unpin + use<> {
         let Self { path, process: Process { stdin, stdout, stderr, exec } } = self;
@@ -192,6 +186,23 @@ impl Operation {
             }
         });
         tokio_util::io::StreamReader::new(Box::pin(futures_util::StreamExt::chain(stdout, end)))
+    }
+}
+
+/// How writing ended, when what was to be sent was sent or was not.
+async fn written(path: &str, stderr: Output, exec: &Exec, sent: Result<(), Error>) -> Result<(), Error> {
+    let exit = match &sent {
+        Ok(()) => exec.wait().await?,
+        // It says itself why it did not read on, if it has ended.
+        Err(Error::InputClosed) => match tokio::time::timeout(ENDING, exec.wait()).await {
+            Ok(exit) => exit?,
+            Err(_) => return sent,
+        },
+        Err(_) => return sent,
+    };
+    match exit {
+        exit if exit.is_success() && sent.is_ok() => Ok(()),
+        exit => Err(complaint(path, exit, stderr).await),
     }
 }
 

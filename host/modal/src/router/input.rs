@@ -43,9 +43,14 @@ const SLOWEST_UPLOAD: u64 = 64 * 1024;
 pub struct Stdin {
     orders: PollSender<Order>,
     failure: Arc<Mutex<Option<Error>>>,
-    /// A flush, or the end, that is under way.
-    waiting: Option<oneshot::Receiver<()>>,
+    /// A flush that is under way. It tells nothing of what is written after it.
+    flushing: Option<oneshot::Receiver<()>>,
+    /// The end that is under way.
+    ending: Option<oneshot::Receiver<()>>,
+    was_used: bool,
     has_ended: bool,
+    router: Arc<Router>,
+    exec_id: String,
 }
 
 enum Order {
@@ -66,8 +71,27 @@ impl Stdin {
     pub(crate) fn new(router: Arc<Router>, exec_id: String) -> Self {
         let (orders, queue) = mpsc::channel(QUEUE);
         let failure = Arc::default();
-        tokio::spawn(Writer { router, exec_id, offset: 0, failure: Arc::clone(&failure) }.run(queue));
-        Self { orders: PollSender::new(orders), failure, waiting: None, has_ended: false }
+        let writer = Writer { router: Arc::clone(&router), exec_id: exec_id.clone(), offset: 0, failure: Arc::clone(&failure) };
+        tokio::spawn(writer.run(queue));
+        Self { orders: PollSender::new(orders), failure, flushing: None, ending: None, was_used: false, has_ended: false, router, exec_id }
+    }
+
+    /// Sends the whole input and ends it, in one stream that goes on where it was after it has broken off: the quick way for what is in memory.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if something was written before, [`Error::InputClosed`] if the program does not want all of it, and those of every call. After an error, or if
+    /// this is dropped, the input ends where it is.
+    pub async fn send_all(self, data: impl Into<Bytes>) -> Result<(), Error> {
+        if self.was_used {
+            return Err(Error::Invalid { doing: DOING, reason: "something was written before".to_owned() });
+        }
+        let unended = Unended { router: Arc::clone(&self.router), exec_id: self.exec_id.clone(), is_armed: true };
+        self.abandon();
+        let sent = upload(&unended.router, &unended.exec_id, &data.into()).await;
+        if matches!(sent, Ok(()) | Err(Error::InputClosed | Error::Ended { .. })) {
+            unended.disarm();
+        }
+        sent
     }
 
     /// Leaves the input open and unused.
@@ -85,9 +109,14 @@ impl Stdin {
         error.unwrap_or(Error::InputClosed).into()
     }
 
-    /// Sends an order that is answered, and waits for the answer.
-    fn poll_answer(&mut self, context: &mut Context<'_>, order: impl FnOnce(oneshot::Sender<()>) -> Order) -> Poll<io::Result<()>> {
-        if self.waiting.is_none() {
+    /// Sends an order that is answered, unless that was done, and waits for the answer.
+    fn poll_answer(
+        &mut self,
+        context: &mut Context<'_>,
+        waiting: fn(&mut Self) -> &mut Option<oneshot::Receiver<()>>,
+        order: fn(oneshot::Sender<()>) -> Order,
+    ) -> Poll<io::Result<()>> {
+        if waiting(self).is_none() {
             if ready!(self.orders.poll_reserve(context)).is_err() {
                 return Poll::Ready(Err(self.failed()));
             }
@@ -95,31 +124,81 @@ impl Stdin {
             if self.orders.send_item(order(sender)).is_err() {
                 return Poll::Ready(Err(self.failed()));
             }
-            self.waiting = Some(receiver);
+            *waiting(self) = Some(receiver);
         }
-        let Some(waiting) = &mut self.waiting else { return Poll::Ready(Ok(())) };
-        let answer = ready!(Pin::new(waiting).poll(context));
-        self.waiting = None;
-        Poll::Ready(answer.map_err(|_| self.failed()))
+        // Whoever was to answer may have ended before the order came.
+        let is_over = self.orders.get_ref().is_none_or(mpsc::Sender::is_closed);
+        let Some(receiver) = waiting(self).as_mut() else { return Poll::Ready(Ok(())) };
+        let answer = match Pin::new(receiver).poll(context) {
+            Poll::Ready(answer) => answer.is_ok(),
+            Poll::Pending if is_over => false,
+            Poll::Pending => return Poll::Pending,
+        };
+        *waiting(self) = None;
+        Poll::Ready(if answer { Ok(()) } else { Err(self.failed()) })
+    }
+}
+
+/// An input that was begun by an upload. Dropped, it ends where it is: a program that waits for more would run for as long as its sandbox.
+struct Unended {
+    router: Arc<Router>,
+    exec_id: String,
+    is_armed: bool,
+}
+
+impl Unended {
+    /// There is nothing left to be ended.
+    fn disarm(mut self) {
+        self.is_armed = false;
+    }
+}
+
+impl Drop for Unended {
+    fn drop(&mut self) {
+        if !self.is_armed {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (router, exec_id) = (Arc::clone(&self.router), self.exec_id.clone());
+        runtime.spawn(async move {
+            let (task_id, exec) = (router.task_id().to_owned(), exec_id.clone());
+            let request = TaskExecStdinStatusRequest { task_id, exec_id: exec };
+            let Ok(state) = router.call(DOING, None, request, rpc!(task_exec_stdin_status)).await else { return };
+            let (task_id, offset) = (router.task_id().to_owned(), state.num_bytes_written);
+            let request = TaskExecStdinWriteRequest { task_id, exec_id, offset, data: Bytes::new(), eof: true };
+            // Nobody is there to be told.
+            let _ = router.call(DOING, None, request, rpc!(task_exec_stdin_write)).await;
+        });
     }
 }
 
 impl AsyncWrite for Stdin {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        this.flushing = None;
         if ready!(this.orders.poll_reserve(context)).is_err() {
             return Poll::Ready(Err(this.failed()));
         }
         let taken = buffer.len().min(WRITE_BYTES);
         let chunk = Bytes::copy_from_slice(buffer.get(..taken).unwrap_or_default());
         match this.orders.send_item(Order::Write(chunk)) {
-            Ok(()) => Poll::Ready(Ok(taken)),
+            Ok(()) => {
+                this.was_used = true;
+                Poll::Ready(Ok(taken))
+            }
             Err(_) => Poll::Ready(Err(this.failed())),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_answer(context, Order::Flush)
+        let this = self.get_mut();
+        if this.has_ended {
+            return Poll::Ready(Ok(()));
+        }
+        this.poll_answer(context, |stdin| &mut stdin.flushing, Order::Flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -127,7 +206,7 @@ impl AsyncWrite for Stdin {
         if this.has_ended {
             return Poll::Ready(Ok(()));
         }
-        let ended = ready!(this.poll_answer(context, Order::End));
+        let ended = ready!(this.poll_answer(context, |stdin| &mut stdin.ending, Order::End));
         this.has_ended = true;
         match ended {
             // The input of a program that reads none has ended as well.
@@ -198,14 +277,18 @@ impl Writer {
             data,
             eof,
         };
-        match self.router.call(DOING, None, request, rpc!(task_exec_stdin_write)).await {
-            Ok(_) => {
-                self.offset += length;
-                Ok(())
-            }
-            Err(failed) => {
-                *self.failure.lock() = Some(input_error(failed));
-                Err(())
+        loop {
+            match self.router.call(DOING, None, request.clone(), rpc!(task_exec_stdin_write)).await {
+                Ok(_) => {
+                    self.offset += length;
+                    return Ok(());
+                }
+                // The program may read on later.
+                Err(Failed { code: Code::DeadlineExceeded, error: Error::Unavailable { .. } }) => {}
+                Err(failed) => {
+                    *self.failure.lock() = Some(input_error(failed));
+                    return Err(());
+                }
             }
         }
     }
@@ -221,7 +304,7 @@ fn input_error(failed: Failed) -> Error {
 }
 
 /// Writes the whole input of a program and ends it, in one stream, which goes on where it was after it has broken off.
-pub(crate) async fn upload(router: &Router, exec_id: &str, data: &Bytes) -> Result<(), Error> {
+async fn upload(router: &Router, exec_id: &str, data: &Bytes) -> Result<(), Error> {
     let mut recovery = Recovery::new(router, DOING);
     let mut offset = 0;
     loop {
@@ -237,7 +320,7 @@ pub(crate) async fn upload(router: &Router, exec_id: &str, data: &Bytes) -> Resu
         let payloads = std::iter::once(Payload::Start(start)).chain(pieces).chain([Payload::End(TaskExecStdinWriteStreamEnd {})]);
         let messages = payloads.map(|payload| TaskExecStdinWriteStreamRequest { payload: Some(payload) });
         let request = access.authorize(tokio_stream::iter(messages));
-        let limit = router.try_timeout() + Duration::from_secs(rest_bytes / SLOWEST_UPLOAD);
+        let limit = router.try_timeout().saturating_add(Duration::from_secs(rest_bytes / SLOWEST_UPLOAD));
         let status = match tokio::time::timeout(limit, access.stub.clone().task_exec_stdin_write_stream(request)).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(status)) => status,

@@ -16,7 +16,6 @@ use tonic::{Code, Request, Status, Streaming};
 use uuid::Uuid;
 
 pub use self::input::Stdin;
-pub(crate) use self::input::upload;
 pub use self::output::Output;
 use crate::client::{Answered, rpc};
 use crate::proto::client::CommandRouterAccess;
@@ -27,6 +26,9 @@ use crate::transport::{self, MAX_MESSAGE_BYTES, PlainText};
 use crate::{Error, retry};
 
 pub(crate) type Stub = TaskCommandRouterClient<Channel>;
+
+/// How long the control plane may take to learn of a sandbox's end.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// How long a snapshot may take.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(55);
@@ -82,37 +84,47 @@ impl Router {
     where
         Q: Clone,
     {
-        let began = Instant::now();
-        let mut recovery = Recovery::new(self, doing);
-        loop {
-            let left = limit.map_or(self.try_timeout(), |limit| limit.saturating_sub(began.elapsed()).min(self.try_timeout()));
-            let access = self.access();
-            let attempt = rpc(access.stub.clone(), access.authorize(request.clone()));
-            let status = match tokio::time::timeout(left, attempt).await {
-                Ok(Ok(answer)) => {
-                    self.was_reached.store(true, Ordering::Relaxed);
-                    return Ok(answer.into_inner());
-                }
-                Ok(Err(status)) => status,
-                Err(_) => Status::deadline_exceeded("no answer"),
-            };
-            if let Some(limit) = limit.filter(|limit| began.elapsed() >= *limit) {
-                return Err(Failed { code: Code::DeadlineExceeded, error: Error::TimedOut { doing, limit } });
+        let tries = async {
+            let mut recovery = Recovery::new(self, doing);
+            loop {
+                let access = self.access();
+                let attempt = rpc(access.stub.clone(), access.authorize(request.clone()));
+                // With a limit for all tries, one may take all of it.
+                let status = match tokio::time::timeout(limit.unwrap_or(self.try_timeout()), attempt).await {
+                    Ok(Ok(answer)) => {
+                        self.was_reached.store(true, Ordering::Relaxed);
+                        return Ok(answer.into_inner());
+                    }
+                    Ok(Err(status)) => status,
+                    Err(_) => Status::deadline_exceeded("no answer"),
+                };
+                recovery.after(&access, status).await?;
             }
-            recovery.after(&access, status).await?;
+        };
+        match limit {
+            Some(limit) => tokio::time::timeout(limit, tries)
+                .await
+                .unwrap_or_else(|_| Err(Failed { code: Code::DeadlineExceeded, error: Error::TimedOut { doing, limit } })),
+            None => tries.await,
         }
     }
 
-    /// Begins a call whose answer comes bit by bit.
-    async fn stream<Q, A>(
+    /// Begins a call whose answer comes bit by bit. A server may say nothing at all before the first bit, so this waits for as long as it takes.
+    async fn stream<Q: Clone, A>(
         &self,
         access: &Access,
         request: Q,
         rpc: fn(Stub, Request<Q>) -> Answered<Streaming<A>>,
     ) -> Result<Streaming<A>, Status> {
-        let begun = rpc(access.stub.clone(), access.authorize(request));
-        let answer =
-            tokio::time::timeout(self.try_timeout(), begun).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))?;
+        let mut begun = rpc(access.stub.clone(), access.authorize(request.clone()));
+        let answer = loop {
+            match tokio::time::timeout(self.try_timeout(), &mut begun).await {
+                Ok(answer) => break answer?,
+                Err(_) if self.sandbox_end().await.is_some() => return Err(Status::not_found("the sandbox has ended")),
+                // Nothing may have been printed yet, or the call may have got lost: it costs nothing to make it again.
+                Err(_) => begun = rpc(access.stub.clone(), access.authorize(request.clone())),
+            }
+        };
         self.was_reached.store(true, Ordering::Relaxed);
         Ok(answer.into_inner())
     }
@@ -134,9 +146,11 @@ impl Router {
         if matches!(failed.code, Code::InvalidArgument | Code::AlreadyExists | Code::Unimplemented | Code::ResourceExhausted) {
             return failed;
         }
-        match self.sandbox_end().await {
-            Some(error) => Failed { error, ..failed },
-            None => failed,
+        // The machine may know of an end before the control plane does.
+        let patience = if failed.code == Code::NotFound { ENDING } else { Duration::ZERO };
+        match self.sandbox.wait_for(patience).await {
+            Ok(Some(end)) => Failed { error: self.sandbox.ended(end), ..failed },
+            _ => failed,
         }
     }
 
@@ -197,24 +211,32 @@ struct Recovery<'a> {
     pauses: backon::ExponentialBackoff,
     start_pauses: backon::ExponentialBackoff,
     was_renewed: bool,
+    /// How long it was put off.
+    waited: Duration,
 }
 
 impl<'a> Recovery<'a> {
     fn new(router: &'a Router, doing: &'static str) -> Self {
         let (pauses, start_pauses) = (retry::router_pauses(), retry::start_pauses());
-        Self { router, doing, began: Instant::now(), pauses, start_pauses, was_renewed: false }
+        Self { router, doing, began: Instant::now(), pauses, start_pauses, was_renewed: false, waited: Duration::ZERO }
     }
 
     /// Waits until the call can be made again; an error if it is not worth it.
     async fn after(&mut self, access: &Access, status: Status) -> Result<(), Failed> {
         let code = status.code();
         if let Some(pause) = retry::throttle(&status) {
+            if !self.router.sandbox.client().may_wait(&mut self.waited, pause) {
+                return Err(Failed { code, error: Error::Exhausted { doing: self.doing, reason: status.message().to_owned() } });
+            }
             tokio::time::sleep(pause).await;
             return Ok(());
         }
         if code == Code::Unauthenticated && !self.was_renewed {
             self.was_renewed = true;
-            return self.router.renew(access).await.map_err(|error| Failed { code, error });
+            return match self.router.renew(access).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(self.router.explain(Failed { code, error }).await),
+            };
         }
         let failed = Failed { code, error: Error::from_status(self.doing, &status) };
         if !retry::is_passing(code) {

@@ -5,10 +5,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
 use tokio_util::io::StreamReader;
 use tonic::Streaming;
 
@@ -18,6 +20,9 @@ use crate::client::rpc;
 use crate::proto::task_command_router::{TaskExecStdioFileDescriptor, TaskExecStdioReadRequest, TaskExecStdioReadResponse};
 
 const DOING: &str = "reading a program's output";
+
+/// A stream that was open for so long was a good one, whether anything came or not.
+const LONG: Duration = Duration::from_secs(30);
 
 /// What a program prints, as it prints it, to its end. It is asked for when it is first read; what is not read waits at Modal.
 ///
@@ -33,7 +38,7 @@ impl fmt::Debug for Output {
 impl Output {
     pub(crate) fn new(router: Arc<Router>, exec_id: String, descriptor: TaskExecStdioFileDescriptor) -> Self {
         let reading = Reading { router, exec_id, descriptor, offset: 0, stream: None, has_ended: false };
-        Self(StreamReader::new(futures_util::stream::unfold(reading, Reading::next).boxed()))
+        Self(StreamReader::new(futures_util::stream::unfold(reading, Reading::next).fuse().boxed()))
     }
 }
 
@@ -84,6 +89,7 @@ impl Reading {
         let router = Arc::clone(&self.router);
         // How often it may break off in a row: each chunk begins that anew.
         let mut recovery = Recovery::new(&router, DOING);
+        let mut opened = self.stream.is_some().then(Instant::now);
         loop {
             let access = router.access();
             let message = match &mut self.stream {
@@ -95,6 +101,7 @@ impl Reading {
                         offset: self.offset,
                         file_descriptor: self.descriptor.into(),
                     };
+                    opened = Some(Instant::now());
                     match router.stream(&access, request, rpc!(task_exec_stdio_read)).await {
                         Ok(stream) => none.insert(stream).message().await,
                         Err(status) => Err(status),
@@ -113,6 +120,11 @@ impl Reading {
                 }
                 Err(status) => {
                     self.stream = None;
+                    if opened.is_some_and(|opened: Instant| opened.elapsed() > LONG) {
+                        // A program that prints nothing for long has its connections cut now and then.
+                        recovery.succeeded();
+                    }
+                    opened = None;
                     recovery.after(&access, status).await?;
                 }
             }

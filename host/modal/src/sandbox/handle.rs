@@ -41,10 +41,10 @@ impl Handle {
         self.wait_for(Duration::ZERO).await
     }
 
-    pub(super) async fn wait_for(&self, timeout: Duration) -> Result<Option<End>, Error> {
+    pub(crate) async fn wait_for(&self, timeout: Duration) -> Result<Option<End>, Error> {
         const DOING: &str = "asking whether a sandbox has ended";
         let request = SandboxWaitRequest { sandbox_id: self.id.clone(), timeout: timeout.as_secs_f32() };
-        let options = CallOptions { timeout: (!timeout.is_zero()).then_some(timeout + GRACE), ..self.call_options() };
+        let options = CallOptions { timeout: (!timeout.is_zero()).then_some(timeout.saturating_add(GRACE)), ..self.call_options() };
         let answer = match self.backend() {
             Backend::V2 => self.client.call(DOING, options, request, rpc!(sandbox_wait_v2)).await?,
             Backend::V1 => self.client.call(DOING, options, request, rpc!(sandbox_wait)).await?,

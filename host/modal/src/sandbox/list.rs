@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::stream::{self, Stream, TryStreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 use super::{Sandbox, end, options};
 use crate::client::{CallOptions, rpc};
@@ -55,7 +55,7 @@ impl SandboxFilter {
 
 impl Sandbox {
     /// The sandboxes of an app, the newest first. A page is asked for when the one before was taken.
-    pub fn list(app: &App, filter: &SandboxFilter) -> impl Stream<Item = Result<Listed, Error>> + Send + use<> {
+    pub fn list(app: &App, filter: &SandboxFilter) -> BoxStream<'static, Result<Listed, Error>> {
         const DOING: &str = "listing sandboxes";
         let client = app.client().clone();
         let first = SandboxListRequest {
@@ -78,7 +78,7 @@ impl Sandbox {
                 Ok::<_, Error>(Some((stream::iter(listed), next)))
             }
         };
-        stream::try_unfold(Some(first), page).try_flatten()
+        stream::try_unfold(Some(first), page).try_flatten().boxed()
     }
 }
 

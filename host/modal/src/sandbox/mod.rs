@@ -74,8 +74,8 @@ impl Sandbox {
     /// Creates a sandbox. This returns when Modal has taken it on; that it runs shows in the first command.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it cannot be like this, [`Error::AlreadyExists`] if one of its name runs, and those of every call. If the answer was lost, the sandbox may be
-    /// there all the same: list by a tag of your own to find it.
+    /// [`Error::Invalid`] if it cannot be like this, [`Error::AlreadyExists`] if one of its name runs, and those of every call. If the answer was lost, or this is dropped before it returns,
+    /// the sandbox may be there all the same: list by a tag of your own to find it.
     pub async fn create(app: &App, image: &ImageId, options: &SandboxOptions) -> Result<Self, Error> {
         const DOING: &str = "creating a sandbox";
         let client = app.client().clone();
@@ -216,7 +216,7 @@ impl Sandbox {
     pub async fn tunnels(&self, timeout: Duration) -> Result<Vec<Tunnel>, Error> {
         const DOING: &str = "waiting for a sandbox's tunnels";
         let request = SandboxGetTunnelsRequest { sandbox_id: self.0.handle.id.clone(), timeout: timeout.as_secs_f32() };
-        let options = CallOptions { timeout: Some(timeout + GRACE), ..self.0.handle.call_options() };
+        let options = CallOptions { timeout: Some(timeout.saturating_add(GRACE)), ..self.0.handle.call_options() };
         let answer = match self.backend() {
             Backend::V2 => self.0.handle.client.call(DOING, options, request, rpc!(sandbox_get_tunnels_v2)).await?,
             Backend::V1 => self.0.handle.client.call(DOING, options, request, rpc!(sandbox_get_tunnels)).await?,
@@ -271,7 +271,14 @@ impl Sandbox {
             };
             let access = match self.0.created.as_ref().and_then(|created| created.access.clone()) {
                 Some(access) => access,
-                None => self.0.handle.router_access(&task_id).await?,
+                None => match self.0.handle.router_access(&task_id).await {
+                    Ok(access) => access,
+                    // One that has ended has no machine.
+                    Err(error) => match self.poll().await {
+                        Ok(Some(end)) => return Err(self.0.handle.ended(end)),
+                        _ => return Err(error),
+                    },
+                },
             };
             Router::new(Arc::clone(&self.0.handle), task_id, &access).map(Arc::new)
         };
@@ -298,7 +305,9 @@ impl Sandbox {
                         _ => {}
                     },
                     // It is scheduled whether this is told or not.
-                    Err(Error::Unavailable { reason, .. }) => tracing::debug!(reason, "a sandbox's task is not known yet"),
+                    Err(error @ (Error::Unavailable { .. } | Error::TimedOut { .. })) => {
+                        tracing::debug!(%error, "a sandbox's task is not known yet")
+                    }
                     Err(error) => return Err(error),
                 }
                 tokio::time::sleep(SCHEDULING_PAUSE).await;

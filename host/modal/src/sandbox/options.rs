@@ -114,7 +114,7 @@ impl SandboxOptions {
         self
     }
 
-    /// How many cores are set aside for it, in thousandths.
+    /// How many cores are set aside for it, to a thousandth: `0.5` is half of one.
     #[must_use]
     pub fn cpu(mut self, cores: f64) -> Self {
         self.cpu = Some(cores);

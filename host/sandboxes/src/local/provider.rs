@@ -15,7 +15,8 @@ use super::directory;
 use super::options::{Isolation, Options};
 use super::sandbox::LocalSandbox;
 use super::spawner::Spawner;
-use super::watch::{Hub, Ignore};
+use super::watch::Hub;
+use crate::changes::Ignore;
 
 /// What belongs to the provider itself, in the root beside the sandboxes, which have UUIDs as names.
 const OWN_DIRECTORY: &str = ".host";

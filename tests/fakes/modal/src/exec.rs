@@ -143,12 +143,18 @@ impl Exec {
         let known = usize::try_from(input.written - offset).unwrap_or(usize::MAX).min(data.len());
         let new = data.get(known..).unwrap_or_default();
         if !new.is_empty() {
-            let Some(pipe) = &mut input.pipe else { return Err(Status::failed_precondition("the input has ended")) };
-            if pipe.write_all(new).await.is_err() {
-                input.pipe = None;
-                return Err(Status::failed_precondition("the program does not read its input"));
+            let Input { pipe, written } = &mut *input;
+            let Some(stdin) = pipe else { return Err(Status::failed_precondition("the input has ended")) };
+            // Each part is counted by itself: the call may be broken off between two.
+            let mut rest = new;
+            while !rest.is_empty() {
+                let Ok(taken) = stdin.write(rest).await else {
+                    *pipe = None;
+                    return Err(Status::failed_precondition("the program does not read its input"));
+                };
+                *written += taken as u64;
+                rest = rest.get(taken..).unwrap_or_default();
             }
-            input.written += new.len() as u64;
         }
         if eof {
             input.pipe = None;

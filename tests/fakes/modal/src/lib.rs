@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
@@ -36,6 +37,8 @@ pub struct FakeModal {
     world: Arc<World>,
     faults: Faults,
     server: JoinHandle<()>,
+    /// Where it serves, if not where it was started.
+    runtime: Option<Runtime>,
 }
 
 impl Options {
@@ -81,7 +84,22 @@ impl FakeModal {
             // It ends with the task.
             let _ = server.await;
         });
-        Ok(Self { world, faults, server })
+        Ok(Self { world, faults, server, runtime: None })
+    }
+
+    /// Serves on threads of its own, so that it answers while whoever started it blocks.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn start_apart(options: Options) -> anyhow::Result<Self> {
+        // A runtime cannot be entered from within another.
+        let apart = std::thread::spawn(move || {
+            let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let mut fake = runtime.block_on(Self::start(options))?;
+            fake.runtime = Some(runtime);
+            Ok(fake)
+        });
+        apart.join().map_err(|_| anyhow::anyhow!("the fake's thread panicked"))?
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -100,11 +118,20 @@ impl FakeModal {
     }
 }
 
+impl std::fmt::Debug for FakeModal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FakeModal").field("url", &self.world.url).finish_non_exhaustive()
+    }
+}
+
 impl Drop for FakeModal {
     fn drop(&mut self) {
         self.server.abort();
         for sandbox in self.world.running() {
             sandbox.end(GenericStatus::Terminated, "the fake ends");
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }

@@ -10,8 +10,8 @@ use agent_host_modal::{
     Backend, Client, Command, EndReason, EntryKind, Error, Exit, FileErrorKind, Image, ImageId, Network, Port, Sandbox, SandboxFilter,
     SandboxOptions, Token,
 };
-use fake_modal::FakeModal;
-use futures_util::TryStreamExt as _;
+use fake_modal::{FakeModal, Fault};
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use support::{World, client, config, options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -92,6 +92,32 @@ async fn much_goes_in_and_out_and_no_byte_is_lost() {
     let refused: Result<(), std::io::Error> = refused.await;
     assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
     process.stdin.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn input_that_cannot_be_sent_is_an_error_and_what_is_dropped_is_no_lie() {
+    let world = World::new().await;
+    let sandbox = world.sandbox().await;
+    let mut process = sandbox.exec(&Command::new("cat")).await.unwrap();
+    assert_eq!(process.stdin.write(b"").await.unwrap(), 0, "which ends nothing");
+    world.fake.faults().next("TaskExecStdinWrite", 1, Fault::Hang);
+    process.stdin.write_all(b"written").await.unwrap();
+    assert!(process.stdin.flush().now_or_never().is_none());
+    // That flush was given up; the end is another thing.
+    let finished = process.finish().await.unwrap();
+    assert_eq!((finished.exit, finished.stdout.as_slice()), (Exit::Code(0), &b"written"[..]));
+
+    let mut process = sandbox.exec(&Command::new("cat")).await.unwrap();
+    world.fake.faults().next("TaskExecStdinWrite", usize::MAX, Fault::Status(tonic::Code::ResourceExhausted));
+    process.stdin.write_all(b"never arrives").await.unwrap();
+    assert!(matches!(process.finish().await, Err(Error::Exhausted { .. })));
+    world.fake.faults().clear();
+
+    // An upload that is given up ends the input, so that nothing runs on.
+    let process = sandbox.exec(&Command::new("cat")).await.unwrap();
+    world.fake.faults().next("TaskExecStdinWriteStream", 1, Fault::Hang);
+    assert!(tokio::time::timeout(Duration::from_millis(200), process.stdin.send_all("x")).await.is_err());
+    assert_eq!(process.exec.wait().await.unwrap(), Exit::Code(0));
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ fn an_unknown_key_is_refused_and_its_value_not_shown() {
         ),
         ("[agents.claude]", "agent-host.toml:1:9: unknown key agents.claude: [agents] has claude-agent-sdk, echo"),
         ("agents.echo.x = 1", "agent-host.toml:1:13: unknown key agents.echo.x: [agents.echo] has no settings"),
-        ("[sandbox]\nlocl = {}", "agent-host.toml:2:1: unknown key sandbox.locl: [sandbox] has local, provider"),
+        ("[sandbox]\nlocl = {}", "agent-host.toml:2:1: unknown key sandbox.locl: [sandbox] has local, modal, provider"),
         ("'session.idle_timeout' = '1m'", "agent-host.toml:1:1: unknown key \"session.idle_timeout\": at the top there are "),
         (
             "persistence.grants.dirs = [{ host = 'x', gest = '/x' }]",

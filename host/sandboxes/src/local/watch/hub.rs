@@ -18,8 +18,7 @@ use uuid::Uuid;
 
 use super::super::directory::WORKSPACE;
 use super::super::provider::Error;
-use super::ignore::Ignore;
-use super::inbox::Inbox;
+use crate::changes::{Ignore, Inbox};
 
 /// How long a cookie's event may take. It usually takes less than a millisecond; if it takes longer than this, something is wrong with
 /// the watcher, and looking at everything is the way out.

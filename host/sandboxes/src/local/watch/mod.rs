@@ -3,13 +3,9 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `hub` | the one watcher of this machine, which tells each sandbox what is its own, and whether all events before a moment have arrived |
-//! | `inbox` | the paths that events named and nobody has looked at yet |
 //! | `survey` | looks at them: the files that are known to be there, and what of them changed |
-//! | `ignore` | what is not watched |
 
 mod hub;
-mod ignore;
-mod inbox;
 mod survey;
 
 use std::collections::BTreeSet;
@@ -19,10 +15,9 @@ use agent_host_session::path::RelativePath;
 use parking_lot::Mutex;
 
 pub(super) use self::hub::Hub;
-pub(super) use self::ignore::Ignore;
-use self::inbox::Inbox;
 use self::survey::Survey;
 use super::files::Files;
+use crate::changes::Inbox;
 
 /// Watches a workspace until it is dropped. Cheap to clone.
 #[derive(Clone)]

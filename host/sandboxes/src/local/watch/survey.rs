@@ -13,7 +13,7 @@ use cap_std::fs::Dir;
 
 use super::super::files::Files;
 use super::hub::Hub;
-use super::inbox::{Inbox, Pending};
+use crate::changes::{Inbox, Pending};
 
 /// The most files of a workspace that are reported: some 50 MB of names. Who makes more has forgotten to have them ignored.
 const MAX_FILES: usize = 250_000;

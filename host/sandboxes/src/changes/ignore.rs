@@ -26,7 +26,7 @@ impl Ignore {
     }
 
     /// Whether the file or directory at `path`, or a directory that it is in, is ignored.
-    pub(super) fn matches(&self, path: &str, is_directory: bool) -> bool {
+    pub(crate) fn matches(&self, path: &str, is_directory: bool) -> bool {
         self.0.matched_path_or_any_parents(path, is_directory).is_ignore()
     }
 }

@@ -18,7 +18,7 @@ const MAX_PATHS: usize = 65_536;
 
 /// Collects paths until somebody looks at them.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     pending: Mutex<Pending>,
     arrived: Notify,
     /// Some directory is not watched.
@@ -29,18 +29,18 @@ pub(super) struct Inbox {
 
 /// What there is to look at.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(crate) struct Pending {
     /// Paths, and whether the contents of a directory there may be others than before.
-    pub(super) paths: BTreeMap<String, bool>,
+    pub(crate) paths: BTreeMap<String, bool>,
     /// Events were lost.
-    pub(super) everything: bool,
+    pub(crate) everything: bool,
     /// When the first and the last event came.
     since: Option<(Instant, Instant)>,
 }
 
 impl Inbox {
     /// Something happened to `path`. `is_deep` if a directory may have come or gone there.
-    pub(super) fn add(&self, path: &str, is_deep: bool) {
+    pub(crate) fn add(&self, path: &str, is_deep: bool) {
         let mut pending = self.pending.lock();
         if pending.everything || pending.paths.len() >= MAX_PATHS {
             pending.paths.clear();
@@ -54,7 +54,7 @@ impl Inbox {
     }
 
     /// Anything may have happened.
-    pub(super) fn look_at_everything(&self) {
+    pub(crate) fn look_at_everything(&self) {
         let mut pending = self.pending.lock();
         pending.paths.clear();
         pending.everything = true;
@@ -69,7 +69,7 @@ impl Inbox {
     }
 
     /// Waits until there is something to look at and it has settled.
-    pub(super) async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         loop {
             // In a statement of its own, so that the lock is not held while waiting.
             let since = self.pending.lock().since;
@@ -87,21 +87,21 @@ impl Inbox {
     }
 
     /// Takes all there is.
-    pub(super) fn take(&self) -> Pending {
+    pub(crate) fn take(&self) -> Pending {
         std::mem::take(&mut *self.pending.lock())
     }
 
     /// Some directory cannot be watched: from now on, only looking at everything tells what changed.
-    pub(super) fn set_blind(&self) {
+    pub(crate) fn set_blind(&self) {
         self.blind.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_blind(&self) -> bool {
+    pub(crate) fn is_blind(&self) -> bool {
         self.blind.load(Ordering::Relaxed)
     }
 
     /// Whether this is the first complaint about the workspace; an agent could make endless ones.
-    pub(super) fn may_complain(&self) -> bool {
+    pub(crate) fn may_complain(&self) -> bool {
         !self.complained.swap(true, Ordering::Relaxed)
     }
 }

@@ -1,0 +1,96 @@
+//! Programs in a sandbox, and how they are killed: Modal has no call for that.
+
+use agent_host_modal::{Command, Error, Exec, Sandbox};
+use agent_host_session::ports::sandbox::{self, Control, Exit};
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::HOME;
+
+/// The variable by which a program's children are known, too.
+const MARK: &str = "AGENT_HOST_PROGRAM";
+
+/// Kills all processes that carry a mark, until there are none: one that is just being started carries it as well.
+const KILL: &str = r#"
+while :; do
+    found=
+    for directory in /proc/[0-9]*; do
+        if tr '\0' '\n' 2>/dev/null < "$directory/environ" | grep -qxF "$1"; then
+            kill -9 "${directory#/proc/}" 2>/dev/null && found=yes
+        fi
+    done
+    [ "$found" ] || exit 0
+    sleep 0.05
+done
+"#;
+
+/// What a program that cannot be found ends with, as of a shell.
+const NOT_FOUND: i32 = 127;
+
+/// Starts a program in the workspace.
+pub(super) async fn spawn(sandbox: &Sandbox, command: sandbox::Command) -> Result<sandbox::Process, Error> {
+    let sandbox::Command { program, args, env } = command;
+    let mark = format!("{MARK}={}", Uuid::new_v4());
+    let mut wanted = Command::new(program).args(args).working_dir(super::WORKSPACE).env("HOME", HOME);
+    for (name, value) in env {
+        wanted = wanted.env(name, value);
+    }
+    if let Some((name, value)) = mark.split_once('=') {
+        wanted = wanted.env(name, value);
+    }
+    let process = sandbox.exec(&wanted).await?;
+    Ok(sandbox::Process {
+        stdin: Box::new(process.stdin),
+        stdout: Box::new(process.stdout),
+        stderr: Box::new(process.stderr),
+        control: Box::new(Running { sandbox: sandbox.clone(), exec: process.exec, mark }),
+    })
+}
+
+/// Whether the sandbox has a program of this name.
+pub(super) async fn has(sandbox: &Sandbox, program: &str) -> Result<bool, Error> {
+    let look = Command::new("sh").args(["-c", "command -v \"$1\" > /dev/null", "sh", program]);
+    match sandbox.exec(&look).await?.finish().await?.exit {
+        agent_host_modal::Exit::Code(code) => Ok(code == 0 && code != NOT_FOUND),
+        agent_host_modal::Exit::Signal(_) => Ok(false),
+    }
+}
+
+struct Running {
+    sandbox: Sandbox,
+    exec: Exec,
+    mark: String,
+}
+
+#[async_trait]
+impl Control for Running {
+    async fn wait(&mut self) -> Result<Exit, sandbox::Error> {
+        match self.exec.wait().await.map_err(failed)? {
+            agent_host_modal::Exit::Code(code) => Ok(Exit { code: Some(code), signal: None }),
+            agent_host_modal::Exit::Signal(signal) => Ok(Exit { code: None, signal: Some(signal) }),
+        }
+    }
+
+    fn kill(&mut self) {
+        let (sandbox, mark) = (self.sandbox.clone(), self.mark.clone());
+        let kill = async move {
+            let command = Command::new("sh").args(["-c", KILL, "sh", &mark]);
+            let killed = async { sandbox.exec(&command).await?.finish().await };
+            if let Err(error) = killed.await {
+                // With the sandbox its programs have ended.
+                tracing::debug!(sandbox = sandbox.id(), %error, "a program could not be killed");
+            }
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(kill);
+        }
+    }
+}
+
+/// What went wrong, in the port's words.
+pub(super) fn failed(error: Error) -> sandbox::Error {
+    match error {
+        Error::Ended { .. } => sandbox::Error::Gone(error.to_string()),
+        error => sandbox::Error::Failed(error.to_string()),
+    }
+}
