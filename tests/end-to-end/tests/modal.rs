@@ -78,3 +78,37 @@ async fn what_a_host_that_was_killed_has_left_ends_when_it_starts_again() {
     let running: Vec<String> = scene.host.modal().world().running().iter().map(|sandbox| sandbox.id.clone()).collect();
     assert!(running.len() == 1 && !running.contains(&left), "{running:?}");
 }
+
+#[tokio::test]
+async fn twenty_sessions_in_mid_turn_outlive_a_kill_and_no_sandbox_is_left() {
+    const SESSIONS: usize = 20;
+    let mut host = Setup::new().at_modal().start().await;
+    let words = "word ".repeat(500);
+    let mut sessions = Vec::new();
+    for _ in 0..SESSIONS {
+        let request = json!({"agentProfileRef": "default", "architecture": "echo", "sessionOptions": {"delayMs": 100}});
+        let session = host.client().create(&request).await.expect(201)["sessionId"].as_str().expect("it has an id").to_owned();
+        let mut stream = host.stream().await;
+        stream.join(&session).await;
+        host.client().say(&session, words.as_str()).await;
+        stream.next("a delta", |frame| frame.delta().is_some()).await;
+        sessions.push(session);
+    }
+    let left: Vec<String> = host.modal().world().running().iter().map(|sandbox| sandbox.id.clone()).collect();
+    assert_eq!(left.len(), SESSIONS);
+    host.kill().await;
+    host.start_again().await;
+    for session in &sessions {
+        let mut stream = host.stream().await;
+        stream.join(session).await;
+        host.client().interrupt(session).await;
+        let message = host.client().say(session, "again").await;
+        stream.turn_end(&message).await;
+        let blocks = host.blocks(session).await;
+        assert_eq!(blocks.texts("user_message").first().map(|text| text.trim_end().len()), Some(words.trim_end().len()));
+        assert!(blocks.answer().contains("again"), "{blocks:?}");
+    }
+    let is_left = |id: &String| left.contains(id);
+    eventually("the end of what was left", async || !host.modal().world().running().iter().any(|sandbox| is_left(&sandbox.id))).await;
+    assert_eq!(host.modal().world().running().len(), SESSIONS);
+}

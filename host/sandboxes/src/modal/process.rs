@@ -24,20 +24,16 @@ while :; do
 done
 "#;
 
-/// What a program that cannot be found ends with, as of a shell.
-const NOT_FOUND: i32 = 127;
-
 /// Starts a program in the workspace.
 pub(super) async fn spawn(sandbox: &Sandbox, command: sandbox::Command) -> Result<sandbox::Process, Error> {
     let sandbox::Command { program, args, env } = command;
-    let mark = format!("{MARK}={}", Uuid::new_v4());
+    let id = Uuid::new_v4().to_string();
+    let mark = format!("{MARK}={id}");
     let mut wanted = Command::new(program).args(args).working_dir(super::WORKSPACE).env("HOME", HOME);
     for (name, value) in env {
         wanted = wanted.env(name, value);
     }
-    if let Some((name, value)) = mark.split_once('=') {
-        wanted = wanted.env(name, value);
-    }
+    wanted = wanted.env(MARK, id);
     let process = sandbox.exec(&wanted).await?;
     Ok(sandbox::Process {
         stdin: Box::new(process.stdin),
@@ -50,10 +46,7 @@ pub(super) async fn spawn(sandbox: &Sandbox, command: sandbox::Command) -> Resul
 /// Whether the sandbox has a program of this name.
 pub(super) async fn has(sandbox: &Sandbox, program: &str) -> Result<bool, Error> {
     let look = Command::new("sh").args(["-c", "command -v \"$1\" > /dev/null", "sh", program]);
-    match sandbox.exec(&look).await?.finish().await?.exit {
-        agent_host_modal::Exit::Code(code) => Ok(code == 0 && code != NOT_FOUND),
-        agent_host_modal::Exit::Signal(_) => Ok(false),
-    }
+    Ok(sandbox.exec(&look).await?.finish().await?.exit.is_success())
 }
 
 struct Running {

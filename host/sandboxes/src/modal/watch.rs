@@ -22,7 +22,7 @@ const COOKIE: &str = ".agent-host-sync-";
 const COOKIE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How often it is made until the watch has begun.
-const BEGIN_TRIES: usize = 20;
+const BEGIN_TRIES: u32 = 20;
 const BEGIN_PAUSE: Duration = Duration::from_millis(250);
 
 /// For each path of its input, the regular files that are there or below it.
@@ -59,7 +59,7 @@ impl Watch {
                 return Ok(watch);
             }
         }
-        Err(Error::TimedOut { doing: "beginning to watch a workspace", limit: BEGIN_PAUSE * 20 })
+        Err(Error::TimedOut { doing: "beginning to watch a workspace", limit: BEGIN_PAUSE * BEGIN_TRIES })
     }
 
     /// Waits for changes. Can be dropped at any time without losing one.
