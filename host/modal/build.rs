@@ -4,11 +4,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = protox::compile(["modal/client.proto", "modal/task_command_router.proto"], ["proto"])?;
     tonic_prost_build::configure()
         .build_server(false)
+        // Of what may be large, or is sent again, no copies are made.
         .bytes(".modal.task_command_router")
-        // What environments hold is secret, and so are JWTs: `src/proto.rs` says what of them is shown.
+        .bytes(".modal.client.MountPutFileRequest")
+        // What environments and files hold is secret, and so are JWTs: `src/proto.rs` says what of them is shown.
         .skip_debug([
             "modal.client.AuthTokenGetResponse",
             "modal.client.CommandRouterAccess",
+            "modal.client.MountPutFileRequest",
             "modal.client.SandboxCreateV2Response",
             "modal.client.SandboxGetCommandRouterAccessResponse",
             "modal.client.TaskGetCommandRouterAccessResponse",

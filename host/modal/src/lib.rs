@@ -20,6 +20,7 @@
 //! - [`Client`] calls Modal, as [`Config`] says: from the variables `MODAL_*` and `~/.modal.toml`, like Modal's own clients.
 //! - [`App`] is what images and sandboxes belong to.
 //! - [`Image`] is a recipe; [`Image::build`] gives an [`ImageId`], with the log of the [`Build`] if you want it. The same recipe is built once.
+//!   It may have [`Files`] in it.
 //! - [`Sandbox`] is a container: [`create`](Sandbox::create), [`from_id`](Sandbox::from_id), [`from_name`](Sandbox::from_name) or [`list`](Sandbox::list) them, and
 //!   [`terminate`](Sandbox::terminate) each: dropping one ends nothing.
 //! - [`Sandbox::exec`] runs a [`Command`] as a [`Process`], whose input is an [`AsyncWrite`](tokio::io::AsyncWrite) and whose output is an
@@ -57,7 +58,7 @@ pub use self::client::Client;
 pub use self::config::{Backend, Config, Token};
 pub use self::error::{End, EndReason, Error, FileErrorKind};
 pub use self::fs::{Entry, EntryKind, FileEvent, FileEventKind, Fs, Watch};
-pub use self::image::{Build, Image, ImageId};
+pub use self::image::{Build, Files, Image, ImageId};
 pub use self::process::{Command, Exec, Exit, Finished, Process};
 pub use self::router::{Output, Stdin};
 pub use self::sandbox::{Listed, Network, Port, Sandbox, SandboxFilter, SandboxOptions, Tunnel};

@@ -23,6 +23,7 @@ macro_rules! hide {
 hide!(
     client::AuthTokenGetResponse,
     client::CommandRouterAccess,
+    client::MountPutFileRequest,
     client::SandboxCreateV2Response,
     client::SandboxGetCommandRouterAccessResponse,
     client::TaskGetCommandRouterAccessResponse,

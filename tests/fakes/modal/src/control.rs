@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use futures_util::{Stream, StreamExt as _};
-use tokio::time::Instant;
+use futures_util::Stream;
 use tonic::{Request, Response, Status};
 
 use crate::proto::client::modal_client_server::ModalClient;
 use crate::proto::client::*;
 use crate::sandbox::{New, Sandbox};
-use crate::world::{Image as KnownImage, World};
+use crate::world::World;
 
 /// The service.
 #[derive(Clone)]
@@ -25,7 +24,7 @@ fn answer<T>(message: T) -> Answer<T> {
 }
 
 /// A result that says so.
-fn result(status: generic_result::GenericStatus, exception: &str) -> GenericResult {
+pub(crate) fn result(status: generic_result::GenericStatus, exception: &str) -> GenericResult {
     GenericResult { status: status.into(), exception: exception.to_owned(), exitcode: 0 }
 }
 
@@ -38,22 +37,6 @@ fn tag_list(tags: &BTreeMap<String, String>) -> Vec<SandboxTag> {
 }
 
 impl Control {
-    /// The image's build, as far as it is by now.
-    fn build(&self, image: &mut KnownImage) -> Option<GenericResult> {
-        let begun = *image.begun.get_or_insert_with(Instant::now);
-        let steps = u32::try_from(image.commands.len()).unwrap_or(u32::MAX);
-        if image.result.is_none() && begun.elapsed() >= self.0.options.build_step.saturating_mul(steps) {
-            let failing = self.0.unbuildable.lock().clone();
-            let fails = failing.is_some_and(|failing| image.commands.iter().any(|command| command.contains(&failing)));
-            image.result = Some(if fails {
-                result(generic_result::GenericStatus::Failure, "Image build terminated due to a failing command")
-            } else {
-                result(generic_result::GenericStatus::Success, "")
-            });
-        }
-        image.result.clone()
-    }
-
     async fn create(
         &self,
         id: String,
@@ -79,10 +62,7 @@ impl Control {
             }
         }
         let root = self.0.directory.path().join(&id);
-        let snapshot = self.0.state.lock().images.get(&definition.image_id).and_then(|image| image.snapshot.clone());
-        if let Some(snapshot) = snapshot {
-            crate::copy_tree(&snapshot, &root).await.map_err(|error| Status::internal(format!("{error:#}")))?;
-        }
+        let contents = self.0.state.lock().contents(&definition.image_id);
         let new = New {
             id,
             task_id,
@@ -91,6 +71,7 @@ impl Control {
             tags: tags(tag_list),
             env,
             root,
+            contents,
             accepts_in: self.0.options.accepts_in,
             mounts: self.0.options.mounts.clone(),
             fs_tools: self.0.options.fs_tools.clone(),
@@ -178,7 +159,7 @@ impl Control {
     }
 }
 
-type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(crate) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl ModalClient for Control {
@@ -225,71 +206,14 @@ impl ModalClient for Control {
 
     async fn image_get_or_create(&self, request: Request<ImageGetOrCreateRequest>) -> Answer<ImageGetOrCreateResponse> {
         self.0.check(request.metadata(), false)?;
-        let request = request.into_inner();
-        let image = request.image.ok_or_else(|| Status::invalid_argument("there is no image"))?;
-        let bases: Vec<_> = image.base_images.iter().map(|base| &base.image_id).collect();
-        let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, format!("{bases:?} {:?}", image.dockerfile_commands).as_bytes());
-        let image_id = format!("im-{}", &digest.simple().to_string()[..22]);
-        let mut state = self.0.state.lock();
-        if bases.iter().any(|base| !state.images.contains_key(*base)) {
-            return Err(Status::not_found("there is no such base image"));
-        }
-        let known = state.images.entry(image_id.clone()).or_insert_with(|| KnownImage {
-            commands: image.dockerfile_commands,
-            result: None,
-            begun: None,
-            snapshot: None,
-        });
-        // A build that failed is begun again.
-        if known.result.as_ref().is_some_and(|result| result.status() != generic_result::GenericStatus::Success) {
-            (known.result, known.begun) = (None, None);
-        }
-        answer(ImageGetOrCreateResponse { image_id, result: known.result.clone() })
+        answer(self.get_or_create(request.into_inner())?)
     }
 
     type ImageJoinStreamingStream = Streamed<ImageJoinStreamingResponse>;
 
     async fn image_join_streaming(&self, request: Request<ImageJoinStreamingRequest>) -> Answer<Self::ImageJoinStreamingStream> {
         self.0.check(request.metadata(), false)?;
-        let request = request.into_inner();
-        let control = self.clone();
-        let seen: usize = request.last_entry_id.parse().unwrap_or(0);
-        let deadline = Instant::now() + Duration::try_from_secs_f32(request.timeout).unwrap_or_default();
-        // One entry of the log for each command, and then the result.
-        let entries = futures_util::stream::unfold((seen, false), move |(seen, is_over)| {
-            let (control, image_id) = (control.clone(), request.image_id.clone());
-            async move {
-                if is_over {
-                    return None;
-                }
-                loop {
-                    let (command, result) = {
-                        let mut state = control.0.state.lock();
-                        let image = state.images.get_mut(&image_id)?;
-                        let result = control.build(image);
-                        let passed = image.begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
-                        let step = control.0.options.build_step.as_secs_f64();
-                        let is_done = result.is_some() || passed >= step * (seen + 1) as f64;
-                        (image.commands.get(seen).filter(|_| is_done).cloned(), result)
-                    };
-                    if let Some(command) = command {
-                        let log = TaskLogs { data: format!("=> {command}\n"), file_descriptor: FileDescriptor::Stdout.into() };
-                        let entry_id = (seen + 1).to_string();
-                        let message = ImageJoinStreamingResponse { task_logs: vec![log], entry_id, ..Default::default() };
-                        return Some((Ok(message), (seen + 1, false)));
-                    }
-                    if let Some(result) = result {
-                        let message = ImageJoinStreamingResponse { result: Some(result), eof: true, ..Default::default() };
-                        return Some((Ok(message), (seen, true)));
-                    }
-                    if Instant::now() >= deadline {
-                        return None;
-                    }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            }
-        });
-        answer(entries.boxed())
+        answer(self.follow(request.into_inner()))
     }
 
     async fn image_from_id(&self, request: Request<ImageFromIdRequest>) -> Answer<ImageFromIdResponse> {
@@ -299,6 +223,25 @@ impl ModalClient for Control {
             true => answer(ImageFromIdResponse { image_id }),
             false => Err(Status::not_found("there is no such image")),
         }
+    }
+
+    async fn mount_batched_check_existence(
+        &self,
+        request: Request<MountBatchedCheckExistenceRequest>,
+    ) -> Answer<MountBatchedCheckExistenceResponse> {
+        self.0.check(request.metadata(), false)?;
+        let missing_sha256_hex_hashes = self.0.state.lock().mounts.missing(request.into_inner().sha256_hex_hashes)?;
+        answer(MountBatchedCheckExistenceResponse { missing_sha256_hex_hashes, checked_at: Some(SystemTime::now().into()) })
+    }
+
+    async fn mount_put_file(&self, request: Request<MountPutFileRequest>) -> Answer<MountPutFileResponse> {
+        self.0.check(request.metadata(), false)?;
+        answer(MountPutFileResponse { exists: self.0.state.lock().mounts.put(request.into_inner())? })
+    }
+
+    async fn mount_get_or_create(&self, request: Request<MountGetOrCreateRequest>) -> Answer<MountGetOrCreateResponse> {
+        self.0.check(request.metadata(), false)?;
+        answer(self.0.state.lock().mounts.create(request.into_inner())?)
     }
 
     async fn sandbox_create_v2(&self, request: Request<SandboxCreateV2Request>) -> Answer<SandboxCreateV2Response> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use futures_util::future::BoxFuture;
 use futures_util::stream;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use parking_lot::Mutex;
@@ -41,6 +41,8 @@ pub enum Fault {
     Hang,
     /// It answers with this code.
     Status(Code),
+    /// It has no effect, and answers a message with nothing in it.
+    Empty,
 }
 
 /// When something goes wrong: the next so many calls of a method, after some that go well.
@@ -170,6 +172,7 @@ where
                 Some(Fault::Unauthenticated) => Status::unauthenticated("expired"),
                 Some(Fault::Status(code)) => Status::new(code, "as the test wants it"),
                 Some(Fault::Hang) => std::future::pending().await,
+                Some(Fault::Empty) => return Ok(empty()),
             };
             Ok(status.into_http())
         })
@@ -185,6 +188,14 @@ fn messages(mut body: Bytes) -> Vec<Bytes> {
         messages.push(body.split_to(length));
     }
     messages
+}
+
+fn empty() -> Response<Body> {
+    let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+    let frames = [Frame::data(Bytes::from_static(&[0; 5])), Frame::trailers(trailers)].map(Ok::<_, Status>);
+    let mut response = Response::new(Body::new(StreamBody::new(stream::iter(frames))));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
 }
 
 fn throttled(pause: Duration) -> Status {

@@ -6,7 +6,10 @@
 mod control;
 mod exec;
 mod fault;
+mod image;
+mod mount;
 mod proto;
+mod root;
 mod router;
 mod sandbox;
 mod world;

@@ -8,11 +8,13 @@ use futures_util::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::exec::{Exec, Exit};
+use crate::image::Image;
+use crate::mount::Files;
 use crate::proto::client::generic_result::GenericStatus;
 use crate::proto::client::{GenericResult, secret_source};
 use crate::proto::task_command_router::task_command_router_server::TaskCommandRouter;
 use crate::proto::task_command_router::*;
-use crate::world::{Image, World};
+use crate::world::World;
 
 /// The service.
 #[derive(Clone)]
@@ -165,7 +167,14 @@ impl TaskCommandRouter for Router {
             let snapshot = self.0.directory.path().join(&image_id);
             crate::copy_tree(&sandbox.root, &snapshot).await.map_err(|error| Status::internal(format!("{error:#}")))?;
             let result = Some(GenericResult { status: GenericStatus::Success.into(), exception: String::new(), exitcode: 0 });
-            let image = Image { commands: Vec::new(), result, begun: None, snapshot: Some(snapshot) };
+            let image = Image {
+                bases: vec![sandbox.definition.image_id.clone()],
+                commands: Vec::new(),
+                copied: Ok(Files::new()),
+                result,
+                begun: None,
+                snapshot: Some(snapshot),
+            };
             self.0.state.lock().images.insert(image_id.clone(), image);
         }
         answer(TaskSnapshotFilesystemResponse { image_id })

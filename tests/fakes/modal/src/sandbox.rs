@@ -1,8 +1,7 @@
 //! A sandbox: a namespace of its own for files and processes, with a root directory of its own and this machine's programs in it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,9 +18,7 @@ use tokio::time::Instant;
 use crate::exec::Exec;
 use crate::proto::client::generic_result::GenericStatus;
 use crate::proto::client::{GenericResult, Sandbox as Definition};
-
-/// What is this machine's in every sandbox.
-const SHARED: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "etc", "opt"];
+use crate::root::Contents;
 
 /// Where Modal's program for files is.
 const FS_TOOLS: &str = "/__modal/.bin/modal-sandbox-fs-tools";
@@ -72,7 +69,9 @@ pub struct New {
     pub definition: Definition,
     pub tags: BTreeMap<String, String>,
     pub env: Vec<(String, String)>,
+    /// Where its root directory is to be, and what is to be in it.
     pub root: PathBuf,
+    pub contents: Contents,
     pub accepts_in: Duration,
     /// Directories of this machine, and where they are in the sandbox.
     pub mounts: Vec<(PathBuf, String)>,
@@ -82,7 +81,8 @@ pub struct New {
 impl Sandbox {
     /// Starts it.
     pub async fn start(new: New) -> anyhow::Result<Arc<Self>> {
-        let New { id, task_id, app_id, definition, tags, env, root, accepts_in, mounts, fs_tools } = new;
+        let New { id, task_id, app_id, definition, tags, env, root, contents, accepts_in, mounts, fs_tools } = new;
+        contents.write(&root).await?;
         for directory in ["tmp", "root", "var/tmp", "proc", "dev", "__modal/.bin"] {
             std::fs::create_dir_all(root.join(directory))?;
         }
@@ -92,16 +92,7 @@ impl Sandbox {
         let mut command = Command::new("bwrap");
         command.args(["--unshare-pid", "--die-with-parent", "--info-fd", "2", "--bind"]).arg(&root).arg("/");
         command.args(["--dev", "/dev", "--proc", "/proc"]);
-        for name in SHARED {
-            let here = Path::new("/").join(name);
-            match std::fs::read_link(&here) {
-                // A snapshot has it already.
-                Ok(_) if root.join(name).is_symlink() => {}
-                Ok(target) => symlink(target, root.join(name))?,
-                Err(_) if here.is_dir() => drop(command.arg("--ro-bind").arg(&here).arg(&here)),
-                Err(_) => {}
-            }
-        }
+        contents.share(&root, &mut command)?;
         for (here, there) in &mounts {
             command.arg("--ro-bind").arg(here).arg(there);
         }

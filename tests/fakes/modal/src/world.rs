@@ -12,8 +12,10 @@ use parking_lot::Mutex;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+use crate::image::Image;
+use crate::mount::Mounts;
+use crate::proto::client::SandboxCreateV2Response;
 use crate::proto::client::generic_result::GenericStatus;
-use crate::proto::client::{GenericResult, SandboxCreateV2Response};
 use crate::sandbox::Sandbox;
 
 /// How the fake behaves.
@@ -33,21 +35,12 @@ pub struct Options {
     pub fs_tools: PathBuf,
 }
 
-/// An image that was asked for.
-pub(crate) struct Image {
-    pub(crate) commands: Vec<String>,
-    pub(crate) result: Option<GenericResult>,
-    /// When its build began, if it has.
-    pub(crate) begun: Option<tokio::time::Instant>,
-    /// What a sandbox's files were when it was made of them.
-    pub(crate) snapshot: Option<PathBuf>,
-}
-
 #[derive(Default)]
 pub(crate) struct State {
     /// By environment and name.
     pub(crate) apps: BTreeMap<(String, String), String>,
     pub(crate) images: BTreeMap<String, Image>,
+    pub(crate) mounts: Mounts,
     pub(crate) secrets: BTreeMap<String, BTreeMap<String, String>>,
     pub(crate) sandboxes: Vec<Arc<Sandbox>>,
     /// What was answered to a creation of this key.

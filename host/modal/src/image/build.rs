@@ -1,4 +1,4 @@
-//! Images: what is on the disk of a sandbox when it starts.
+//! The build of an image, layer by layer.
 
 use std::collections::VecDeque;
 use std::future::IntoFuture;
@@ -7,15 +7,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tonic::Streaming;
 
+use super::{DOING, ImageId, Layer, mount};
 use crate::client::{CallOptions, rpc};
 use crate::proto::client::generic_result::GenericStatus;
 use crate::proto::client::{
-    BaseImage, GenericResult, Image as Layer, ImageFromIdRequest, ImageGetOrCreateRequest, ImageJoinStreamingRequest,
-    ImageJoinStreamingResponse,
+    BaseImage, GenericResult, Image as Definition, ImageGetOrCreateRequest, ImageJoinStreamingRequest, ImageJoinStreamingResponse,
 };
 use crate::{App, Error, retry};
-
-const DOING: &str = "building an image";
 
 /// After so many seconds Modal ends a stream of a build's log, which is joined again then.
 const JOIN_SECONDS: f32 = 55.0;
@@ -26,79 +24,12 @@ const MAX_FAILURES: usize = 10;
 /// How much of a build's log is kept to be shown if it fails.
 const LOG_LINES: usize = 50;
 
-/// A recipe for an image: layers, one on top of the other. The same recipe is built once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Image {
-    layers: Vec<Vec<String>>,
-}
-
-/// An image that is there.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ImageId(String);
-
-impl ImageId {
-    /// `im-…`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    pub(crate) fn new(id: String) -> Self {
-        Self(id)
-    }
-
-    /// The image of an id that is known.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if there is none, and those of every call.
-    pub async fn look_up(app: &App, id: impl Into<String>) -> Result<Self, Error> {
-        const DOING: &str = "looking up an image";
-        let request = ImageFromIdRequest { image_id: id.into() };
-        let found = app.client().call(DOING, CallOptions::default(), request, rpc!(image_from_id)).await;
-        match found {
-            Ok(found) => Ok(Self(found.image_id)),
-            // So Modal says it, too.
-            Err(Error::Invalid { reason, .. }) => Err(Error::NotFound { doing: DOING, reason }),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl Image {
-    /// An image of a registry, such as `node:22-slim`.
-    pub fn from_registry(tag: &str) -> Self {
-        Self { layers: vec![vec![format!("FROM {tag}")]] }
-    }
-
-    /// Adds a layer: commands as in a Dockerfile, such as `RUN apt-get update`.
-    #[must_use]
-    pub fn dockerfile_commands(mut self, commands: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let commands: Vec<String> = commands.into_iter().map(Into::into).collect();
-        if !commands.is_empty() {
-            self.layers.push(commands);
-        }
-        self
-    }
-
-    /// Builds the image, unless that was done before. Await what it gives, or follow its log first.
-    pub fn build(&self, app: &App) -> Build {
-        Build {
-            app: app.clone(),
-            remaining: self.layers.clone().into(),
-            base: None,
-            version: None,
-            joined: None,
-            log: VecDeque::new(),
-            lines: VecDeque::new(),
-        }
-    }
-}
-
 /// A build that nobody has awaited yet. Dropped, it goes on at Modal if it was begun; the same recipe finds it there.
 #[must_use = "nothing is built before it is awaited"]
 #[derive(Debug)]
 pub struct Build {
     app: App,
-    remaining: VecDeque<Vec<String>>,
+    remaining: VecDeque<Layer>,
     /// The layer before.
     base: Option<String>,
     version: Option<String>,
@@ -119,10 +50,22 @@ struct Joined {
 }
 
 impl Build {
+    pub(super) fn new(app: &App, layers: &[Layer]) -> Self {
+        Self {
+            app: app.clone(),
+            remaining: layers.iter().cloned().collect(),
+            base: None,
+            version: None,
+            joined: None,
+            log: VecDeque::new(),
+            lines: VecDeque::new(),
+        }
+    }
+
     /// The next part of the log, as the build prints it; `None` when the image is there.
     ///
     /// # Errors
-    /// [`Error::BuildFailed`] with the reason and the end of the log, and those of every call.
+    /// [`Error::BuildFailed`] with the reason and the end of the log, [`Error::Invalid`] if files cannot be [copied](super::Image::copy), and those of every call.
     pub async fn next_log(&mut self) -> Result<Option<String>, Error> {
         loop {
             if let Some(text) = self.log.pop_front() {
@@ -130,8 +73,8 @@ impl Build {
             }
             if self.joined.is_some() {
                 self.follow().await?;
-            } else if let Some(commands) = self.remaining.front().cloned() {
-                self.begin(commands).await?;
+            } else if let Some(layer) = self.remaining.front().cloned() {
+                self.begin(layer).await?;
             } else {
                 return Ok(None);
             }
@@ -144,10 +87,15 @@ impl Build {
     /// As [`next_log`](Self::next_log).
     pub async fn finish(mut self) -> Result<ImageId, Error> {
         while self.next_log().await?.is_some() {}
-        self.base.map(ImageId).ok_or_else(|| Error::protocol(DOING, "there is no layer"))
+        self.base.map(ImageId::new).ok_or_else(|| Error::protocol(DOING, "there is no layer"))
     }
 
-    async fn begin(&mut self, commands: Vec<String>) -> Result<(), Error> {
+    async fn begin(&mut self, layer: Layer) -> Result<(), Error> {
+        let (commands, context_mount_id) = match layer {
+            Layer::Commands(commands) => (commands, String::new()),
+            // The mount has the files where they are to be in the image. So no path has to be written as a Dockerfile wants it.
+            Layer::Files(files, destination) => (vec!["COPY . /".to_owned()], mount::create(&self.app, &files, &destination).await?),
+        };
         let version = match &self.version {
             Some(version) => version.clone(),
             None => self.version.insert(self.app.image_builder_version().await?).clone(),
@@ -160,7 +108,7 @@ impl Build {
             ),
         };
         let request = ImageGetOrCreateRequest {
-            image: Some(Layer { base_images, dockerfile_commands, secret_ids: Vec::new(), image_registry_config: None }),
+            image: Some(Definition { base_images, dockerfile_commands, context_mount_id, ..Definition::default() }),
             app_id: self.app.id().to_owned(),
             force_build: false,
             builder_version: version,
