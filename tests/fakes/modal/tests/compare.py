@@ -17,7 +17,10 @@ SERVICES = [
 ]
 
 # What is another value each time.
-IDS = {"exec_id", "task_id", "sandbox_id", "image_id", "app_id", "before_timestamp"}
+IDS = {"exec_id", "task_id", "sandbox_id", "image_id", "app_id", "context_mount_id", "before_timestamp"}
+
+# What these list is in no order.
+UNORDERED = {"sha256_hex_hashes"}
 
 # How often these are called depends on how long things take.
 POLLED = {"SandboxWaitV2", "TaskExecWait", "AuthTokenGet", "TaskExecStdioRead", "TaskExecStdinWrite", "ImageJoinStreaming", "TaskExecPoll"}
@@ -47,7 +50,8 @@ def normal(value, name=""):
     if isinstance(value, dict):
         return {key: normal(part, key) for key, part in value.items()}
     if isinstance(value, list):
-        return [normal(part, name) for part in value]
+        parts = [normal(part, name) for part in value]
+        return sorted(parts) if name in UNORDERED else parts
     if isinstance(value, str) and value.startswith("{"):
         # Spaces and order are of no account.
         return json.dumps(json.loads(value), sort_keys=True)

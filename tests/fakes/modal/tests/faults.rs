@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use agent_host_modal::{Command, Error, Exit, Image, Sandbox, SandboxFilter, SandboxOptions};
+use agent_host_modal::{Command, Error, Exit, Files, Image, Sandbox, SandboxFilter, SandboxOptions};
 use fake_modal::Fault;
 use futures_util::TryStreamExt as _;
 use support::{World, options};
@@ -16,6 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
+    Copy,
     Create,
     Exec,
     Stdin,
@@ -25,8 +26,16 @@ enum Operation {
     Terminate,
 }
 
-const OPERATIONS: [Operation; 7] =
-    [Operation::Create, Operation::Exec, Operation::Stdin, Operation::Stdout, Operation::FileWrite, Operation::Wait, Operation::Terminate];
+const OPERATIONS: [Operation; 8] = [
+    Operation::Copy,
+    Operation::Create,
+    Operation::Exec,
+    Operation::Stdin,
+    Operation::Stdout,
+    Operation::FileWrite,
+    Operation::Wait,
+    Operation::Terminate,
+];
 
 #[derive(Clone, Debug)]
 enum Wrong {
@@ -57,6 +66,7 @@ impl Operation {
     /// The method in which it can go wrong.
     fn method(self) -> &'static str {
         match self {
+            Self::Copy => "MountPutFile",
             Self::Create => "SandboxCreateV2",
             Self::Exec => "TaskExecStart",
             Self::Stdin => "TaskExecStdinWrite",
@@ -71,6 +81,15 @@ impl Operation {
         let bytes = |count: u32| (0..count).map(|number| (number % 251) as u8).collect::<Vec<u8>>();
         let own = |error: std::io::Error| error.downcast::<Error>().unwrap();
         match self {
+            Self::Copy => {
+                let files = Files::new().file("million", bytes(1_000_000)).executable("bin/greet", "#!/bin/sh\necho hello\n");
+                let image = Image::from_registry("debian:12-slim").copy(files, "/opt/copied").dockerfile_commands(["RUN other"]);
+                let image = image.build(&world.app).await?;
+                let created = Sandbox::create(&world.app, &image, &SandboxOptions::new()).await?;
+                assert!(created.fs().read("/opt/copied/million").await? == bytes(1_000_000));
+                assert_eq!(created.exec(&Command::new("/opt/copied/bin/greet")).await?.finish().await?.stdout, b"hello\n");
+                created.terminate().await
+            }
             Self::Create => {
                 let image = Image::from_registry("debian:12-slim").dockerfile_commands(["RUN other"]).build(&world.app).await?;
                 let options = SandboxOptions::new().tag("cell", "this");
@@ -170,10 +189,10 @@ fn expected(operation: Operation, wrong: &Wrong) -> Outcome {
         // It goes on waiting while the sandbox runs, which is ended here.
         (Wrong::Call(Fault::Unavailable, usize::MAX), Operation::Wait) => Outcome::Ended,
         (Wrong::Call(Fault::Unavailable, usize::MAX), _) => Outcome::Unavailable,
-        // Creating makes another one, and terminating what has ended is harmless.
-        (Wrong::Preempted, Operation::Create | Operation::Terminate) => Outcome::Right,
+        // These make another one, and terminating what has ended is harmless.
+        (Wrong::Preempted, Operation::Copy | Operation::Create | Operation::Terminate) => Outcome::Right,
         (Wrong::Preempted, _) => Outcome::Ended,
-        (Wrong::Unbuildable, Operation::Create) => Outcome::BuildFailed,
+        (Wrong::Unbuildable, Operation::Copy | Operation::Create) => Outcome::BuildFailed,
         _ => Outcome::Right,
     }
 }
@@ -197,6 +216,7 @@ async fn cell(operation: Operation, wrong: &Wrong) -> (Outcome, Duration) {
         Wrong::Call(fault @ Fault::Cut(_), times) if operation != Operation::Stdout => {
             faults.next(operation.method(), (*times).min(3), fault.clone())
         }
+        Wrong::Later(fault, times) if operation != Operation::Stdout => faults.after(operation.method(), 1, (*times).min(3), fault.clone()),
         Wrong::Call(fault, times) => faults.next(operation.method(), *times, fault.clone()),
         Wrong::Later(fault, times) => faults.after(operation.method(), 1, *times, fault.clone()),
         Wrong::Expired => world.fake.world().expire_tokens(),
@@ -222,7 +242,10 @@ async fn cell(operation: Operation, wrong: &Wrong) -> (Outcome, Duration) {
         Err(error) => panic!("{operation:?} with {wrong:?}: {error:?}"),
     };
     let created = world.fake.world().sandboxes().len() - 1;
-    assert!(created <= usize::from(operation == Operation::Create), "{operation:?} with {wrong:?} made {created} sandboxes");
+    assert!(
+        created <= usize::from(matches!(operation, Operation::Copy | Operation::Create)),
+        "{operation:?} with {wrong:?} made {created} sandboxes"
+    );
     faults.clear();
     sandbox.terminate().await.unwrap();
     assert!(world.fake.world().running().is_empty(), "{operation:?} with {wrong:?} left a sandbox");

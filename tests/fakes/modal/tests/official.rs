@@ -4,11 +4,12 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use agent_host_modal::{Backend, Command, Exit, Image, Sandbox, SandboxFilter, SandboxOptions};
+use agent_host_modal::{Backend, Command, Exit, Files, Image, Sandbox, SandboxFilter, SandboxOptions};
 use fake_modal::{Call, FakeModal};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 /// Where our calls differ from the official client's, by method and field, and why.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("ImageGetOrCreate", "namespace", "Python says where images are looked up, which is not needed: JavaScript does not"),
+    ("MountGetOrCreate", "earliest_checked_at", "Python says when it asked for the files, which its source calls telemetry"),
     ("TaskExecStdinWrite", "offset", "Python ends the input with the last of it, and ours after it, as the end may come later"),
     ("control", "metadata:x-modal-libmodal-version", "only clients in other languages say which they are"),
     ("control", "metadata:x-modal-node", "only Python says on what it runs"),
@@ -28,11 +30,11 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
 ];
 
 /// Runs a script of this directory with the official client.
-async fn python(python: &Path, packages: &Path, url: &str, script: &str, argument: Option<&Path>) -> String {
+async fn python(python: &Path, packages: &Path, url: &str, script: &str, argument: impl AsRef<OsStr>) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
     let output = tokio::process::Command::new(python)
         .arg(script)
-        .args(argument)
+        .arg(argument)
         .env_clear()
         .envs([("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent"), ("MODAL_CONFIG_PATH", "/nonexistent/modal.toml")])
         .envs([("MODAL_SERVER_URL", url), ("MODAL_TOKEN_ID", "ak-fake"), ("MODAL_TOKEN_SECRET", "as-fake")])
@@ -51,7 +53,10 @@ async fn ours(fake: &FakeModal) {
     let client = support::client(fake);
     assert_eq!(client.config().backend, Backend::V2);
     let app = client.app("compared").create_if_missing().await.unwrap();
-    let image = Image::from_registry("debian:12-slim").dockerfile_commands(["RUN true"]).build(&app).await.unwrap();
+    let files =
+        Files::new().executable("bin/greet", "#!/bin/sh\necho hello\n").file("deep/er/with space", "in a directory\n").file("empty", "");
+    let image = Image::from_registry("debian:12-slim").copy(files, "/opt/copied").dockerfile_commands(["RUN true"]);
+    let image = image.build(&app).await.unwrap();
     let options = SandboxOptions::new()
         .working_dir("/work")
         .lifetime(Duration::from_secs(300))
@@ -74,6 +79,12 @@ async fn ours(fake: &FakeModal) {
     process.stderr.read_to_string(&mut errors).await.unwrap();
     assert_eq!((output.as_str(), errors.as_str()), ("/work\ncommand\nin\n", "end\n"));
     assert_eq!(process.exec.wait().await.unwrap(), Exit::Code(3));
+
+    let script = "cd /opt/copied && find . -type f -exec stat -c '%a %s %n' {} + | sort && cat 'deep/er/with space' && bin/greet";
+    let mut copied = sandbox.exec(&Command::new("sh").args(["-c", script])).await.unwrap();
+    let mut output = String::new();
+    copied.stdout.read_to_string(&mut output).await.unwrap();
+    assert_eq!(output, "644 0 ./empty\n644 15 ./deep/er/with space\n755 21 ./bin/greet\nin a directory\nhello\n");
 
     let mut large = sandbox.exec(&Command::new("sh").args(["-c", "head -c 10000000 /dev/zero"])).await.unwrap();
     let mut output = Vec::new();
@@ -115,7 +126,7 @@ async fn the_official_client_works_with_the_fake_and_ours_sends_what_it_sends() 
     for is_official in [true, false] {
         let fake = FakeModal::start(options()).await.unwrap();
         if is_official {
-            python(&program, &packages, fake.url(), "official.py", None).await;
+            python(&program, &packages, fake.url(), "official.py", "compared").await;
         } else {
             ours(&fake).await;
         }
@@ -125,7 +136,7 @@ async fn the_official_client_works_with_the_fake_and_ours_sends_what_it_sends() 
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("calls.json");
     std::fs::write(&file, json!({"official": calls[0], "ours": calls[1]}).to_string()).unwrap();
-    let differences = python(&program, &packages, "http://127.0.0.1:9", "compare.py", Some(&file)).await;
+    let differences = python(&program, &packages, "http://127.0.0.1:9", "compare.py", &file).await;
     let differences: Vec<Value> = serde_json::from_str(&differences).unwrap();
     let mut unexplained = Vec::new();
     for difference in &differences {
@@ -139,5 +150,17 @@ async fn the_official_client_works_with_the_fake_and_ours_sends_what_it_sends() 
     for (method, field, _) in DIFFERENCES {
         let is_seen = differences.iter().any(|difference| difference["method"] == *method && difference["field"] == *field);
         assert!(is_seen, "{method}.{field} does not differ any more");
+    }
+}
+
+#[tokio::test]
+async fn the_official_client_sends_the_same_files_once() {
+    let Some((program, packages)) = agent_host_test_programs::official_modal() else { return };
+    let fake = FakeModal::start(options()).await.unwrap();
+    for sent in [3, 0] {
+        python(&program, &packages, fake.url(), "official.py", "debian-slim").await;
+        let calls = fake.faults().take_calls();
+        assert_eq!(calls.iter().filter(|call| call.method == "MountPutFile").count(), sent);
+        assert_eq!(calls.iter().any(|call| call.method == "ImageJoinStreaming"), sent > 0);
     }
 }
