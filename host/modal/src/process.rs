@@ -186,8 +186,8 @@ impl Process {
         router.call(DOING, None, request, rpc!(task_exec_start)).await?;
         Ok(Self {
             stdin: Stdin::new(Arc::clone(&router), id.clone()),
-            stdout: Output::new(Arc::clone(&router), id.clone(), TaskExecStdioFileDescriptor::Stdout),
-            stderr: Output::new(Arc::clone(&router), id.clone(), TaskExecStdioFileDescriptor::Stderr),
+            stdout: Output::new(Arc::clone(&router), id.clone(), TaskExecStdioFileDescriptor::Stdout, 0),
+            stderr: Output::new(Arc::clone(&router), id.clone(), TaskExecStdioFileDescriptor::Stderr, 0),
             exec: Exec { router, id },
         })
     }

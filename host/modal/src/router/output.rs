@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::io::StreamReader;
@@ -27,7 +28,10 @@ const LONG: Duration = Duration::from_secs(30);
 /// What a program prints, as it prints it, to its end. It is asked for when it is first read; what is not read waits at Modal.
 ///
 /// It reads every byte once, whatever becomes of the connection. An [`io::Error`] has the [`Error`] in it. As a [`Stream`] it gives it in chunks, cut anywhere.
-pub struct Output(StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>);
+pub struct Output(
+    /// Never locked: it is read through `&mut`. That it could be makes it `Sync`, which the stream of an answer is not.
+    Mutex<StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>>,
+);
 
 impl fmt::Debug for Output {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,15 +40,15 @@ impl fmt::Debug for Output {
 }
 
 impl Output {
-    pub(crate) fn new(router: Arc<Router>, exec_id: String, descriptor: TaskExecStdioFileDescriptor) -> Self {
-        let reading = Reading { router, exec_id, descriptor, offset: 0, stream: None, has_ended: false };
-        Self(StreamReader::new(futures_util::stream::unfold(reading, Reading::next).fuse().boxed()))
+    pub(crate) fn new(router: Arc<Router>, exec_id: String, descriptor: TaskExecStdioFileDescriptor, offset: u64) -> Self {
+        let reading = Reading { router, exec_id, descriptor, offset, stream: None, has_ended: false };
+        Self(Mutex::new(StreamReader::new(futures_util::stream::unfold(reading, Reading::next).fuse().boxed())))
     }
 }
 
 impl AsyncRead for Output {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_read(context, buffer)
+        Pin::new(self.get_mut().0.get_mut()).poll_read(context, buffer)
     }
 }
 
@@ -54,7 +58,7 @@ impl Stream for Output {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         use tokio::io::AsyncBufRead as _;
 
-        let mut reader = Pin::new(&mut self.get_mut().0);
+        let mut reader = Pin::new(self.get_mut().0.get_mut());
         let chunk = match std::task::ready!(reader.as_mut().poll_fill_buf(context)) {
             Ok(chunk) => Bytes::copy_from_slice(chunk),
             Err(error) => return Poll::Ready(Some(Err(error))),
@@ -68,7 +72,7 @@ struct Reading {
     router: Arc<Router>,
     exec_id: String,
     descriptor: TaskExecStdioFileDescriptor,
-    /// Bytes that have come.
+    /// The byte that comes next.
     offset: u64,
     stream: Option<Streaming<TaskExecStdioReadResponse>>,
     has_ended: bool,
@@ -129,5 +133,19 @@ impl Reading {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Process;
+
+    #[test]
+    fn a_program_and_its_streams_can_be_shared_among_threads() {
+        fn is_shared<T: Send + Sync + Unpin + 'static>() {}
+
+        is_shared::<Output>();
+        is_shared::<Process>();
     }
 }
