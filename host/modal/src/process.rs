@@ -184,11 +184,12 @@ impl Process {
             ..TaskExecStartRequest::default()
         };
         router.call(DOING, None, request, rpc!(task_exec_start)).await?;
+        let exec = Exec { router, id };
         Ok(Self {
-            stdin: Stdin::new(Arc::clone(&router), id.clone()),
-            stdout: Output::new(Arc::clone(&router), id.clone(), TaskExecStdioFileDescriptor::Stdout, 0),
-            stderr: Output::new(Arc::clone(&router), id.clone(), TaskExecStdioFileDescriptor::Stderr, 0),
-            exec: Exec { router, id },
+            stdin: Stdin::new(Arc::clone(&exec.router), exec.id.clone()),
+            stdout: exec.stdout_from(0),
+            stderr: exec.stderr_from(0),
+            exec,
         })
     }
 
@@ -217,6 +218,23 @@ pub(crate) fn own_error(error: std::io::Error) -> Error {
 }
 
 impl Exec {
+    /// The one of an id, once Modal has said that there is one.
+    pub(crate) async fn find(router: Arc<Router>, id: String) -> Result<Self, Error> {
+        let exec = Self { router, id };
+        exec.poll().await?;
+        Ok(exec)
+    }
+
+    /// What it prints from this byte on, with what it has printed already. Any number of these can be read.
+    pub fn stdout_from(&self, offset: u64) -> Output {
+        Output::new(Arc::clone(&self.router), self.id.clone(), TaskExecStdioFileDescriptor::Stdout, offset)
+    }
+
+    /// What it prints to be seen by people, likewise.
+    pub fn stderr_from(&self, offset: u64) -> Output {
+        Output::new(Arc::clone(&self.router), self.id.clone(), TaskExecStdioFileDescriptor::Stderr, offset)
+    }
+
     /// Its id, which is a UUID.
     pub fn id(&self) -> &str {
         &self.id

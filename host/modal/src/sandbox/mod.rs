@@ -25,7 +25,7 @@ use crate::proto::client::{
     SandboxGetTaskIdRequest, SandboxGetTunnelsRequest, SandboxTagsGetRequest, SandboxTagsSetRequest, SecretGetOrCreateRequest, TunnelData,
 };
 use crate::router::Router;
-use crate::{App, Client, Command, End, Error, Fs, ImageId, Process};
+use crate::{App, Client, Command, End, Error, Exec, Fs, ImageId, Process};
 
 /// How long one call that waits for a sandbox's end lasts.
 const WAIT: Duration = Duration::from_secs(10);
@@ -246,6 +246,14 @@ impl Sandbox {
     /// ([`Config::start_timeout`](crate::Config::start_timeout)), and those of every call.
     pub async fn exec(&self, command: &Command) -> Result<Process, Error> {
         Process::start(self.router().await?, command).await
+    }
+
+    /// A program that was started in it, here or elsewhere, by its [id](Exec::id): to be waited for, and its output to be read from any byte on.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none, and as [`exec`](Self::exec).
+    pub async fn exec_from_id(&self, id: impl Into<String>) -> Result<Exec, Error> {
+        Exec::find(self.router().await?, id.into()).await
     }
 
     /// Its files.

@@ -61,6 +61,30 @@ async fn programs_run_with_input_output_and_an_end() {
 }
 
 #[tokio::test]
+async fn a_program_is_found_again_by_its_id_and_its_output_read_from_any_byte_on() {
+    let world = World::new().await;
+    let sandbox = world.sandbox().await;
+    let mut process = sandbox.exec(&sh("echo one; echo error >&2; read line; echo $line; exit 3")).await.unwrap();
+    let mut line = [0; 4];
+    process.stdout.read_exact(&mut line).await.unwrap();
+    // As whoever started it would, after that was restarted.
+    let again = Sandbox::from_id(&client(&world.fake), sandbox.id()).await.unwrap();
+    let found = again.exec_from_id(process.exec.id()).await.unwrap();
+    assert_eq!((found.id(), found.poll().await.unwrap()), (process.exec.id(), None));
+    process.stdin.write_all(b"two\n").await.unwrap();
+    process.stdin.shutdown().await.unwrap();
+    for (mut output, expected) in
+        [(found.stdout_from(4), "two\n"), (found.stdout_from(0), "one\ntwo\n"), (found.stderr_from(1), "rror\n"), (process.stdout, "two\n")]
+    {
+        let mut came = String::new();
+        output.read_to_string(&mut came).await.unwrap();
+        assert_eq!(came, expected);
+    }
+    assert_eq!(found.wait().await.unwrap(), Exit::Code(3));
+    assert!(matches!(again.exec_from_id("none").await, Err(Error::NotFound { .. })));
+}
+
+#[tokio::test]
 async fn much_goes_in_and_out_and_no_byte_is_lost() {
     let world = World::new().await;
     let sandbox = world.sandbox().await;
