@@ -81,6 +81,8 @@ pub enum Error {
     BuildFailed {
         /// Which one.
         image_id: String,
+        /// What kind of failure.
+        kind: BuildFailure,
         /// Why.
         reason: String,
         /// The last lines that the build printed.
@@ -115,6 +117,22 @@ pub enum Error {
         /// What is wrong with the answer.
         reason: String,
     },
+}
+
+/// Why an image could not be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildFailure {
+    /// A command failed, or what it begins with is not there. So it does when it is built again.
+    Failed,
+    /// It was told to end, by somebody or by Modal. Built again, it may succeed.
+    Terminated,
+    /// It took too long.
+    TimedOut,
+    /// It used too much memory.
+    OutOfMemory,
+    /// Something failed on Modal's side. Built again, it may succeed.
+    Internal,
 }
 
 /// Why a file operation failed.

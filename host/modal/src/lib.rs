@@ -56,7 +56,7 @@ pub use secrecy::SecretString;
 pub use self::app::{App, AppLookup};
 pub use self::client::Client;
 pub use self::config::{Backend, Config, Token};
-pub use self::error::{End, EndReason, Error, FileErrorKind};
+pub use self::error::{BuildFailure, End, EndReason, Error, FileErrorKind};
 pub use self::fs::{Entry, EntryKind, FileEvent, FileEventKind, Fs, Watch};
 pub use self::image::{Build, Files, Image, ImageId};
 pub use self::process::{Command, Exec, Exit, Finished, Process};

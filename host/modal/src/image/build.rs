@@ -13,7 +13,7 @@ use crate::proto::client::generic_result::GenericStatus;
 use crate::proto::client::{
     BaseImage, GenericResult, Image as Definition, ImageGetOrCreateRequest, ImageJoinStreamingRequest, ImageJoinStreamingResponse,
 };
-use crate::{App, Error, retry};
+use crate::{App, BuildFailure, Error, retry};
 
 /// After so many seconds Modal ends a stream of a build's log, which is joined again then.
 const JOIN_SECONDS: f32 = 55.0;
@@ -190,13 +190,19 @@ impl Build {
             self.base = Some(image_id);
             return Ok(());
         }
-        let reason = match result.status() {
-            GenericStatus::Terminated => "the build was terminated".to_owned(),
-            GenericStatus::Timeout => "the build took too long".to_owned(),
-            _ if result.exception.is_empty() => "Modal does not say why".to_owned(),
-            _ => result.exception.clone(),
+        let (kind, otherwise) = match result.status() {
+            GenericStatus::Terminated => (BuildFailure::Terminated, "the build was terminated"),
+            GenericStatus::Timeout | GenericStatus::IdleTimeout => (BuildFailure::TimedOut, "the build took too long"),
+            GenericStatus::MemoryManagerEviction | GenericStatus::MemoryThrashingEviction | GenericStatus::KernelOomKill => {
+                (BuildFailure::OutOfMemory, "the build used too much memory")
+            }
+            GenericStatus::InitFailure | GenericStatus::InternalFailure => (BuildFailure::Internal, "something failed at Modal"),
+            GenericStatus::Failure | GenericStatus::Unspecified | GenericStatus::Success => {
+                (BuildFailure::Failed, "Modal does not say why")
+            }
         };
-        Err(Error::BuildFailed { image_id, reason, log: self.lines.make_contiguous().join("\n") })
+        let reason = if result.exception.is_empty() { otherwise.to_owned() } else { result.exception.clone() };
+        Err(Error::BuildFailed { image_id, kind, reason, log: self.lines.make_contiguous().join("\n") })
     }
 }
 

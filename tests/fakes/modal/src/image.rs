@@ -13,7 +13,7 @@ use crate::mount::{Files, from_root};
 use crate::proto::client::generic_result::GenericStatus;
 use crate::proto::client::*;
 use crate::root::Contents;
-use crate::world::State;
+use crate::world::{BuildEnd, State};
 
 /// An image that was asked for.
 pub(crate) struct Image {
@@ -93,12 +93,14 @@ impl Control {
         let begun = *image.begun.get_or_insert_with(Instant::now);
         let steps = u32::try_from(image.commands.len()).unwrap_or(u32::MAX);
         if image.result.is_none() && begun.elapsed() >= self.0.options.build_step.saturating_mul(steps) {
-            let failing = self.0.unbuildable.lock().clone();
-            let fails = failing.is_some_and(|failing| image.commands.iter().any(|command| command.contains(&failing)));
-            image.result = Some(match &image.copied {
-                _ if fails => result(GenericStatus::Failure, "Image build terminated due to a failing command"),
-                Err(reason) => result(GenericStatus::Failure, reason),
-                Ok(_) => result(GenericStatus::Success, ""),
+            let unbuildable = self.0.unbuildable.lock().clone();
+            let end = unbuildable.filter(|(failing, _)| image.commands.iter().any(|command| command.contains(failing)));
+            image.result = Some(match (end.map(|(_, end)| end), &image.copied) {
+                (Some(BuildEnd::Failed), _) => result(GenericStatus::Failure, "Image build terminated due to a failing command"),
+                (Some(BuildEnd::Terminated), _) => result(GenericStatus::Terminated, ""),
+                (Some(BuildEnd::TimedOut), _) => result(GenericStatus::Timeout, ""),
+                (None, Err(reason)) => result(GenericStatus::Failure, reason),
+                (None, Ok(_)) => result(GenericStatus::Success, ""),
             });
         }
         image.result.clone()

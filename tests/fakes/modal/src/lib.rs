@@ -30,7 +30,7 @@ use self::proto::client::generic_result::GenericStatus;
 use self::proto::client::modal_client_server::ModalClientServer;
 use self::proto::task_command_router::task_command_router_server::TaskCommandRouterServer;
 pub use self::sandbox::Sandbox;
-pub use self::world::{Options, World};
+pub use self::world::{BuildEnd, Options, World};
 
 /// What a message may have.
 const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;

@@ -18,6 +18,17 @@ use crate::proto::client::SandboxCreateV2Response;
 use crate::proto::client::generic_result::GenericStatus;
 use crate::sandbox::Sandbox;
 
+/// How a build ends that does not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildEnd {
+    /// A command fails.
+    Failed,
+    /// It is told to end.
+    Terminated,
+    /// It takes too long.
+    TimedOut,
+}
+
 /// How the fake behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -53,8 +64,8 @@ pub struct World {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) url: String,
     pub(crate) state: Mutex<State>,
-    /// Images with such a command cannot be built.
-    pub(crate) unbuildable: Mutex<Option<String>>,
+    /// Images with such a command cannot be built, and how that ends.
+    pub(crate) unbuildable: Mutex<Option<(String, BuildEnd)>>,
     /// What was issued before this number is not accepted any more.
     accepted_from: AtomicU64,
     issued: AtomicU64,
@@ -156,7 +167,12 @@ impl World {
 
     /// Images with a command that contains this cannot be built.
     pub fn fail_builds_with(&self, command: &str) {
-        *self.unbuildable.lock() = Some(command.to_owned());
+        self.end_builds_with(command, BuildEnd::Failed);
+    }
+
+    /// So end the builds of images with a command that contains this.
+    pub fn end_builds_with(&self, command: &str, end: BuildEnd) {
+        *self.unbuildable.lock() = Some((command.to_owned(), end));
     }
 }
 

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use agent_host_modal::{
-    Backend, Client, Command, EndReason, EntryKind, Error, Exit, FileErrorKind, Image, ImageId, Network, Port, Sandbox, SandboxFilter,
-    SandboxOptions, Token,
+    Backend, BuildFailure, Client, Command, EndReason, EntryKind, Error, Exit, FileErrorKind, Image, ImageId, Network, Port, Sandbox,
+    SandboxFilter, SandboxOptions, Token,
 };
-use fake_modal::{FakeModal, Fault};
+use fake_modal::{BuildEnd, FakeModal, Fault};
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use support::{World, client, config, options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -217,13 +217,20 @@ async fn images_are_built_once_with_a_log_and_a_reason_where_they_fail() {
     assert_eq!(again.finish().await.unwrap(), id);
     assert_eq!(ImageId::look_up(&world.app, id.as_str()).await.unwrap(), id);
     assert!(matches!(ImageId::look_up(&world.app, "im-none").await, Err(Error::NotFound { .. })));
-    world.fake.world().fail_builds_with("false");
-    match Image::from_registry("node:22-slim").dockerfile_commands(["RUN true", "RUN false"]).build(&world.app).await {
-        Err(Error::BuildFailed { reason, log, .. }) => {
-            assert!(reason.contains("failing command"), "{reason}");
-            assert!(log.ends_with("=> RUN false"), "{log}");
+    let ends = [
+        (BuildEnd::Failed, BuildFailure::Failed, "Image build terminated due to a failing command"),
+        (BuildEnd::Terminated, BuildFailure::Terminated, "the build was terminated"),
+        (BuildEnd::TimedOut, BuildFailure::TimedOut, "the build took too long"),
+    ];
+    for (end, expected, why) in ends {
+        world.fake.world().end_builds_with("false", end);
+        match Image::from_registry("node:22-slim").dockerfile_commands(["RUN true", "RUN false"]).build(&world.app).await {
+            Err(Error::BuildFailed { kind, reason, log, .. }) => {
+                assert_eq!((kind, reason.as_str()), (expected, why));
+                assert!(log.ends_with("=> RUN false"), "{log}");
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
 }
 
