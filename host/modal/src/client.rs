@@ -1,10 +1,12 @@
 //! The client: calls to Modal's control plane.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
@@ -56,6 +58,7 @@ struct Inner {
     stub: Stub,
     metadata: MetadataMap,
     auth: AuthToken,
+    warnings: Warnings,
 }
 
 impl fmt::Debug for Client {
@@ -97,7 +100,7 @@ impl Client {
         put("x-modal-host", &transport::host(&config.server_url), false)?;
         put("x-modal-token-id", id, false)?;
         put("x-modal-token-secret", secret.expose_secret(), true)?;
-        Ok(Self(Arc::new(Inner { config, stub, metadata, auth: AuthToken::default() })))
+        Ok(Self(Arc::new(Inner { config, stub, metadata, auth: AuthToken::default(), warnings: Warnings::default() })))
     }
 
     /// What it was made with.
@@ -147,7 +150,7 @@ impl Client {
             let began = Instant::now();
             let status = match tokio::time::timeout(limit, rpc(self.0.stub.clone(), outgoing)).await {
                 Ok(Ok(answer)) => {
-                    warn(answer.metadata());
+                    self.0.warnings.tell(answer.metadata());
                     return Ok(answer.into_inner());
                 }
                 Ok(Err(status)) => status,
@@ -247,10 +250,45 @@ impl Client {
     }
 }
 
-/// Says what Modal wants people to be told.
-fn warn(metadata: &MetadataMap) {
-    if let Some(warning) = metadata.get("x-modal-warning").and_then(|value| value.to_str().ok()) {
-        let warning = percent_encoding::percent_decode_str(warning).decode_utf8_lossy();
-        tracing::warn!(%warning, "Modal warns");
+/// What Modal wants people to be told. It says so with each answer.
+#[derive(Default)]
+struct Warnings(Mutex<HashSet<String>>);
+
+impl Warnings {
+    /// So many texts are remembered. There are a few, unless something in them is another each time.
+    const REMEMBERED: usize = 100;
+
+    fn tell(&self, metadata: &MetadataMap) {
+        if let Some(warning) = self.new_one(metadata) {
+            tracing::warn!(%warning, "Modal warns");
+        }
+    }
+
+    /// A text that was not told yet.
+    fn new_one(&self, metadata: &MetadataMap) -> Option<String> {
+        let warning = metadata.get("x-modal-warning")?.to_str().ok()?;
+        let warning = percent_encoding::percent_decode_str(warning).decode_utf8_lossy().into_owned();
+        let mut told = self.0.lock();
+        (told.len() < Self::REMEMBERED && told.insert(warning.clone())).then_some(warning)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_warning_is_told_once_and_not_too_many_are() {
+        let warnings = Warnings::default();
+        let new_one = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("x-modal-warning", text.parse().unwrap());
+            warnings.new_one(&metadata)
+        };
+        assert_eq!(new_one("too%20old").as_deref(), Some("too old"));
+        assert_eq!(new_one("too%20old"), None);
+        assert_eq!(new_one("slow").as_deref(), Some("slow"));
+        assert_eq!((0..1000).filter_map(|number| new_one(&number.to_string())).count(), Warnings::REMEMBERED - 2);
+        assert_eq!(warnings.new_one(&MetadataMap::new()), None);
     }
 }
