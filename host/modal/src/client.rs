@@ -172,7 +172,7 @@ impl Client {
                 self.0.auth.discard(&token);
                 continue;
             }
-            let pause = if retry::is_passing(status.code()) { pauses.next() } else { None };
+            let pause = if retry::is_passing(&status) { pauses.next() } else { None };
             let Some(pause) = pause else {
                 return Err(match status.code() {
                     Code::DeadlineExceeded => Error::TimedOut { doing, limit },
@@ -243,7 +243,7 @@ impl Client {
                 Err(_) => Status::deadline_exceeded("no answer"),
             };
             let throttle = retry::throttle(&status).filter(|pause| self.may_wait(&mut waited, *pause));
-            let pause = throttle.or_else(|| pauses.next().filter(|_| retry::is_passing(status.code()))).filter(|_| is_needed);
+            let pause = throttle.or_else(|| pauses.next().filter(|_| retry::is_passing(&status))).filter(|_| is_needed);
             let Some(pause) = pause else { return Err(Error::from_status(DOING, &status)) };
             tokio::time::sleep(pause).await;
         }

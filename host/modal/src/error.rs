@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
+use crate::retry;
+
 /// Why a call did not do what it was to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -211,8 +213,9 @@ impl fmt::Display for End {
 
 impl Error {
     pub(crate) fn from_status(doing: &'static str, status: &Status) -> Self {
-        let reason = if status.message().is_empty() { format!("{:?}", status.code()) } else { status.message().to_owned() };
-        match status.code() {
+        let code = retry::code(status);
+        let reason = if status.message().is_empty() { format!("{code:?}") } else { status.message().to_owned() };
+        match code {
             Code::Unauthenticated => Self::Unauthenticated { doing, reason },
             Code::PermissionDenied => Self::PermissionDenied { doing, reason },
             Code::NotFound => Self::NotFound { doing, reason },

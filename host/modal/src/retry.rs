@@ -1,5 +1,6 @@
 //! When a call is made again.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
@@ -26,9 +27,20 @@ pub(crate) fn start_pauses() -> ExponentialBackoff {
     ExponentialBuilder::new().with_min_delay(Duration::from_millis(100)).with_max_delay(Duration::from_secs(10)).without_max_times().build()
 }
 
+/// What a call failed with.
+///
+/// A server that tells a connection to be calmer (ENHANCE_YOUR_CALM of HTTP/2) says nothing of a quota, which tonic makes of it: it is the connection that is refused, for the
+/// moment. What comes from the connection has a source here, and what Modal says has none.
+pub(crate) fn code(status: &Status) -> Code {
+    match status.code() {
+        Code::ResourceExhausted if status.source().is_some() => Code::Unavailable,
+        code => code,
+    }
+}
+
 /// Whether the same call may succeed when it is made again.
-pub(crate) fn is_passing(code: Code) -> bool {
-    matches!(code, Code::DeadlineExceeded | Code::Unavailable | Code::Cancelled | Code::Internal | Code::Unknown)
+pub(crate) fn is_passing(status: &Status) -> bool {
+    matches!(code(status), Code::DeadlineExceeded | Code::Unavailable | Code::Cancelled | Code::Internal | Code::Unknown)
 }
 
 /// For how long the call is put off, if it is.
@@ -58,6 +70,14 @@ mod tests {
         assert_eq!(throttle(&put_off(f32::NAN)), Some(MIN_THROTTLE));
         assert_eq!(throttle(&Status::resource_exhausted("no more")), None);
         assert_eq!(throttle(&Status::with_details(Code::Unavailable, "", vec![0xFF; 9].into())), None);
+    }
+
+    #[test]
+    fn a_connection_that_is_to_be_calmer_is_no_quota_that_is_used_up() {
+        let mut calm = Status::resource_exhausted("h2 protocol error: http2 error");
+        assert!(!is_passing(&calm), "so a server says it");
+        calm.set_source(std::sync::Arc::new(std::io::Error::other("stream reset")));
+        assert_eq!((code(&calm), is_passing(&calm)), (Code::Unavailable, true));
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Build {
                 joined.stream = None;
                 joined.failures += 1;
                 let throttle = retry::throttle(&status);
-                if !(retry::is_passing(status.code()) || throttle.is_some()) || joined.failures > MAX_FAILURES {
+                if !(retry::is_passing(&status) || throttle.is_some()) || joined.failures > MAX_FAILURES {
                     return Err(Error::from_status(DOING, &status));
                 }
                 tracing::debug!(code = ?status.code(), "the log of an image's build broke off and is joined again");

@@ -223,7 +223,7 @@ impl<'a> Recovery<'a> {
 
     /// Waits until the call can be made again; an error if it is not worth it.
     async fn after(&mut self, access: &Access, status: Status) -> Result<(), Failed> {
-        let code = status.code();
+        let code = retry::code(&status);
         if let Some(pause) = retry::throttle(&status) {
             if !self.router.sandbox.client().may_wait(&mut self.waited, pause) {
                 return Err(Failed { code, error: Error::Exhausted { doing: self.doing, reason: status.message().to_owned() } });
@@ -239,7 +239,7 @@ impl<'a> Recovery<'a> {
             };
         }
         let failed = Failed { code, error: Error::from_status(self.doing, &status) };
-        if !retry::is_passing(code) {
+        if !retry::is_passing(&status) {
             return Err(self.router.explain(failed).await);
         }
         if self.router.was_reached.load(Ordering::Relaxed) {

@@ -39,6 +39,8 @@ pub enum Fault {
     CutRequest(usize),
     /// It never answers.
     Hang,
+    /// It has no effect, and the answer breaks off as HTTP/2 tells a client to be calmer.
+    Calm,
     /// It answers with this code.
     Status(Code),
     /// It has no effect, and answers a message with nothing in it.
@@ -172,6 +174,7 @@ where
                 Some(Fault::Unauthenticated) => Status::unauthenticated("expired"),
                 Some(Fault::Status(code)) => Status::new(code, "as the test wants it"),
                 Some(Fault::Hang) => std::future::pending().await,
+                Some(Fault::Calm) => return Ok(calm()),
                 Some(Fault::Empty) => return Ok(empty()),
             };
             Ok(status.into_http())
@@ -192,7 +195,14 @@ fn messages(mut body: Bytes) -> Vec<Bytes> {
 
 fn empty() -> Response<Body> {
     let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
-    let frames = [Frame::data(Bytes::from_static(&[0; 5])), Frame::trailers(trailers)].map(Ok::<_, Status>);
+    grpc([Ok(Frame::data(Bytes::from_static(&[0; 5]))), Ok(Frame::trailers(trailers))])
+}
+
+fn calm() -> Response<Body> {
+    grpc([Err(h2::Error::from(h2::Reason::ENHANCE_YOUR_CALM))])
+}
+
+fn grpc<const N: usize>(frames: [Result<Frame<Bytes>, h2::Error>; N]) -> Response<Body> {
     let mut response = Response::new(Body::new(StreamBody::new(stream::iter(frames))));
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response

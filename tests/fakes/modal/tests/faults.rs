@@ -168,6 +168,7 @@ fn faults() -> Vec<(&'static str, Wrong)> {
         ("UNAVAILABLE, for ever", Wrong::Call(Fault::Unavailable, usize::MAX)),
         ("reply lost after the effect", Wrong::Call(Fault::LostReply, 2)),
         ("put off with retry-after", Wrong::Call(Fault::Throttled(Duration::from_millis(120)), 5)),
+        ("told to be calmer", Wrong::Call(Fault::Calm, 2)),
         ("no answer, once", Wrong::Call(Fault::Hang, 1)),
         ("UNAUTHENTICATED, once", Wrong::Call(Fault::Unauthenticated, 1)),
         ("JWTs expired", Wrong::Expired),
