@@ -226,17 +226,21 @@ fn provider(config: &schema::Sandbox, data_dir: &DataDir) -> anyhow::Result<Arc<
             options.ignore.clone_from(ignore);
             Ok(Arc::new(Local::new(options)?))
         }
-        ProviderChoice::Modal => Ok(Arc::new(Modal::new(modal_options(&config.modal, data_dir.host_id()?)?)?)),
+        ProviderChoice::Modal => Ok(Arc::new(Modal::new(modal_options(&config.modal, data_dir)?)?)),
     }
 }
 
-fn modal_options(config: &schema::Modal, host: String) -> anyhow::Result<modal::Options> {
-    let schema::Modal { app, image, agents, lifetime, idle_timeout, milli_cpu, memory, network, cidrs, ignore } = config;
+fn modal_options(config: &schema::Modal, data_dir: &DataDir) -> anyhow::Result<modal::Options> {
+    let schema::Modal { app, image, agents, lifetime, idle_timeout, milli_cpu, memory, network, cidrs, warm, orphan_grace, ignore } =
+        config;
     let client = Client::from_env().context("sandboxes are to be made at Modal (sandbox.provider)")?;
     Ok(modal::Options {
         client,
         app: app.clone(),
-        host,
+        host: data_dir.host_id()?,
+        process: data_dir.process_id().to_owned(),
+        warm: *warm as usize,
+        orphan_grace: *orphan_grace,
         image: image.clone(),
         agents: agents.clone(),
         lifetime: *lifetime,

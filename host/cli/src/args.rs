@@ -114,6 +114,19 @@ pub enum Command {
         #[command(subcommand)]
         command: HookCommand,
     },
+    /// Shows the sandboxes that there are of this host, whether it runs or not: how old they are, and for which session.
+    #[command(args_conflicts_with_subcommands = true)]
+    Sandboxes {
+        /// Those of all hosts that share the app at Modal.
+        #[arg(long)]
+        all: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// What else to do with sandboxes.
+        #[command(subcommand)]
+        command: Option<SandboxesCommand>,
+    },
     /// Looks at a component that does not run.
     Component {
         /// What to do with it.
@@ -147,6 +160,17 @@ pub enum ComponentsCommand {
         name: String,
         /// The file.
         file: PathBuf,
+    },
+}
+
+/// What can be done with sandboxes besides looking at them.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum SandboxesCommand {
+    /// Ends those that the host does not use, which is all of them if it does not run, and prints their ids.
+    Prune {
+        /// Another host whose data directory is lost, by the id that `sandboxes --all` shows. All its sandboxes at Modal end, even if it runs.
+        #[arg(long, value_name = "ID")]
+        host: Option<String>,
     },
 }
 

@@ -6,17 +6,36 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use uuid::Uuid;
+
+const HOST_ID: &str = "host-id";
 
 /// The host's own directory, locked for this process.
 pub struct DataDir {
     path: PathBuf,
+    /// What tells this process from all others that have used the directory.
+    process_id: String,
     /// The lock ends with the process, however that ends.
     _lock: File,
+}
+
+/// Who uses a data directory.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Use {
+    /// Its host.
+    pub host_id: String,
+    /// The process that has it open now.
+    pub process_id: Option<String>,
 }
 
 /// Where a host with this data directory keeps the key for the admin calls.
 pub fn admin_key_path(data_dir: &Path) -> PathBuf {
     data_dir.join("admin-key")
+}
+
+/// Where a host with this data directory keeps its local sandboxes.
+pub fn sandboxes(data_dir: &Path) -> PathBuf {
+    data_dir.join("sandboxes")
 }
 
 impl DataDir {
@@ -27,19 +46,24 @@ impl DataDir {
             .mode(0o700)
             .create(path)
             .with_context(|| format!("failed to create the data directory {}", path.display()))?;
-        let lock_path = path.join("lock");
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&lock_path)
-            .with_context(|| format!("failed to open {}", lock_path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => bail!("another agent-host uses the data directory {}", path.display()),
-            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("failed to lock {}", lock_path.display())),
-        }
+        let Some(mut lock) = lock(path)? else { bail!("another agent-host uses the data directory {}", path.display()) };
+        let process_id = Uuid::new_v4().to_string();
+        let written = lock.set_len(0).and_then(|()| lock.write_all(process_id.as_bytes()));
+        written.with_context(|| format!("failed to write {}", lock_path(path).display()))?;
+        Ok(Self { path: path.to_owned(), process_id, _lock: lock })
+    }
+
+    /// Who uses a directory; `None` if no host has ever used it. Changes nothing.
+    pub fn look(path: &Path) -> anyhow::Result<Option<Use>> {
+        let Some(host_id) = read(&path.join(HOST_ID))? else { return Ok(None) };
+        let is_open = lock(path)?.is_none();
+        let process_id = if is_open { read(&lock_path(path))? } else { None };
+        Ok(Some(Use { host_id, process_id }))
+    }
+
+    /// What tells this process from all others that have used the directory. The lock's file holds it.
+    pub fn process_id(&self) -> &str {
+        &self.process_id
     }
 
     /// Machine code of components.
@@ -65,18 +89,18 @@ impl DataDir {
     /// The key for the admin calls, which is made when it is first needed.
     pub fn admin_key(&self) -> anyhow::Result<String> {
         // 244 random bits.
-        let make = || format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        let make = || format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         kept(&admin_key_path(&self.path), make)
     }
 
     /// What tells this host from all others, for as long as its data directory lives.
     pub fn host_id(&self) -> anyhow::Result<String> {
-        kept(&self.path.join("host-id"), || uuid::Uuid::new_v4().to_string())
+        kept(&self.path.join(HOST_ID), || Uuid::new_v4().to_string())
     }
 
     /// Local sandboxes.
     pub fn sandboxes(&self) -> PathBuf {
-        self.path.join("sandboxes")
+        sandboxes(&self.path)
     }
 
     /// The database of the built-in adapter.
@@ -85,13 +109,35 @@ impl DataDir {
     }
 }
 
+fn lock_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("lock")
+}
+
+/// Locks a data directory; `None` if it is locked.
+fn lock(data_dir: &Path) -> anyhow::Result<Option<File>> {
+    let path = lock_path(data_dir);
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let lock = opened.with_context(|| format!("failed to open {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("failed to lock {}", path.display())),
+    }
+}
+
+/// What a file of the host's own says; `None` if it is not there or says nothing.
+fn read(path: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("failed to read {}", path.display())),
+    }
+}
+
 /// What a file of the host's own says, which is made if it is not there.
 fn kept(path: &Path, make: impl FnOnce() -> String) -> anyhow::Result<String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
+    if let Some(text) = read(path)? {
+        return Ok(text);
     }
     let text = make();
     let mut file = OpenOptions::new()

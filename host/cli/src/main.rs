@@ -12,6 +12,7 @@ pub mod logging;
 pub mod metrics;
 pub mod operate;
 pub mod output;
+pub mod sandboxes;
 pub mod telemetry;
 pub mod watch;
 
@@ -25,10 +26,13 @@ use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{Arguments, Command, ComponentCommand, ComponentsCommand, HookCommand, HostArguments, Kind, ReferenceFormat};
+use crate::args::{
+    Arguments, Command, ComponentCommand, ComponentsCommand, HookCommand, HostArguments, Kind, ReferenceFormat, SandboxesCommand,
+};
 use crate::config::environment::Process;
 use crate::config::{Loaded, Reach, Sources, reference};
 use crate::operate::Given;
+use crate::sandboxes::Sandboxes;
 use crate::telemetry::Telemetry;
 
 fn main() -> ExitCode {
@@ -82,6 +86,13 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             output::print_line(format_args!("{:#}", runtime()?.block_on(running(&arguments, host)?.roll_back_persistence(migrate))?))?;
         }
         Some(Command::Hook { ref command }) => hook(&arguments, command)?,
+        Some(Command::Sandboxes { all, json, ref command }) => {
+            let sandboxes = Sandboxes::new(reach(&arguments)?)?;
+            match command {
+                Some(SandboxesCommand::Prune { host }) => runtime()?.block_on(sandboxes.prune(host.as_deref()))?,
+                None => runtime()?.block_on(sandboxes.list(all, json))?,
+            }
+        }
         Some(Command::Component { command: ComponentCommand::Inspect { ref file, json } }) => {
             runtime()?.block_on(components::inspect(file, json))?;
         }

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::args::Begin;
+use crate::output;
 
 /// A swap may copy a whole store: nobody but the operator knows how long that may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -178,7 +179,7 @@ pub fn describe(components: &Value) -> String {
         row[2] = text(hook, "called");
         lines.push(row);
     }
-    let mut table = table(&lines);
+    let mut table = output::table(&lines);
     for hook in components.get("hooks").and_then(Value::as_array).into_iter().flatten() {
         for (events, what) in [("events", "wait for"), ("skipped", "were too many for")] {
             let events = hook.get("backlog").and_then(|backlog| backlog.get(events)).and_then(Value::as_u64).unwrap_or(0);
@@ -202,18 +203,6 @@ fn failures(value: &Value) -> String {
 fn since(value: &Value) -> String {
     let millis = value.get("since").and_then(Value::as_i64);
     millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).map_or_else(|| "-".to_owned(), |time| format!("{time:.0}"))
-}
-
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let widths: [usize; N] =
-        std::array::from_fn(|column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0));
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

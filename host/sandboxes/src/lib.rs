@@ -8,5 +8,8 @@
 #![forbid(unsafe_code)]
 
 mod changes;
+mod found;
 pub mod local;
 pub mod modal;
+
+pub use self::found::Found;

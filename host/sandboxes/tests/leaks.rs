@@ -50,8 +50,8 @@ async fn a_dropped_sandbox_leaves_no_process_no_directory_no_thread_and_no_task(
         let mut sandboxes = Vec::new();
         let mut processes = Vec::new();
         for _ in 0..5 {
-            let spec = Spec { session: SessionId::new("s").unwrap(), epoch: Epoch(1), npm_packages: Vec::new(), pip_packages: Vec::new() };
-            let sandbox = local.start(spec, &|_| {}).await.unwrap();
+            let spec = Spec::new(SessionId::new("s").unwrap(), Epoch(1));
+            let sandbox = local.start(spec, &|_| {}).await.unwrap().sandbox;
             let script = "(setsid sh -c 'sleep 1000; : leak-test' &); mkdir -p a/b; echo x > a/b/c; echo up; sleep 1000; : leak-test";
             let command = Command { program: "sh".to_owned(), args: vec!["-c".to_owned(), script.to_owned()], env: Vec::new() };
             let mut process = sandbox.spawn(command).await.unwrap();

@@ -60,6 +60,11 @@ impl Host {
         }
     }
 
+    /// Changes its configuration, which is in force when it starts again.
+    pub fn configure(&mut self, configure: impl FnOnce(Setup) -> Setup) {
+        self.setup = configure(self.setup.clone());
+    }
+
     /// A command that runs the host's binary with its environment, without a subcommand.
     pub fn command(&self) -> Command {
         let home = self.directory.path().join("home");

@@ -39,6 +39,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use choice::Provider;
 use environment::Environment;
 pub use error::Error;
 use layers::Layers;
@@ -106,6 +107,10 @@ pub struct Reach {
     pub data_dir: PathBuf,
     /// Its admin keys, as far as the command may know them.
     pub admin_keys: Vec<ApiKey>,
+    /// Who makes its sandboxes.
+    pub provider: Provider,
+    /// Its app at Modal.
+    pub modal_app: String,
 }
 
 /// Reads only what is needed to reach a running host: its secrets and files are the host's, and may not be there for whoever runs a command.
@@ -119,6 +124,8 @@ pub fn load_reach(sources: &Sources<'_>) -> Result<Reach, Error> {
     Ok(Reach {
         listen: reader.setting("", "listen")?,
         data_dir: reader.setting("", "data_dir")?,
+        provider: reader.setting("sandbox", "provider")?,
+        modal_app: reader.setting("sandbox.modal", "app")?,
         // Another one can be named, or is found in the data directory.
         admin_keys: reader.setting("auth", "admin_keys").unwrap_or_default(),
     })

@@ -152,6 +152,20 @@ impl Read for usize {
     }
 }
 
+/// A number that may be none.
+impl Read for u32 {
+    const SHAPE: Shape = Shape::Value;
+
+    fn type_name() -> String {
+        "number".into()
+    }
+
+    fn read(node: &Node, _context: &Context<'_>) -> Result<Self, Error> {
+        let number = if let Value::Integer(number) = node.value { Self::try_from(number).ok() } else { None };
+        number.ok_or_else(|| refuse::<Self>(node, "expected a whole number"))
+    }
+}
+
 /// A number of bytes.
 impl Read for u64 {
     const SHAPE: Shape = Shape::Text;

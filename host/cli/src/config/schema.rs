@@ -258,6 +258,11 @@ section! {
         network: Network = "open" because "an agent has to reach its model";
         /// The only ranges of addresses that programs in a sandbox can reach, such as `10.0.0.0/8`, if there are any.
         cidrs: Vec<String> = [] because "which those are is for the operator to know";
+        /// How many sandboxes are kept ready, which a session gets at once instead of waiting for its own: of the image without a profile's packages always, and of each
+        /// other one for an hour from its last use.
+        warm: u32 = 0 because "each costs as much as one that is used";
+        /// How long a sandbox that no session uses is kept: after the host was killed, a session takes its own up again until then.
+        orphan_grace: Duration = "10m" because "whoever waits for an answer has asked again by then";
         /// Patterns, as in a `.gitignore`, of workspace files that are neither reported nor stored.
         ignore: Vec<String> = [
             ".git", ".hg", ".jj", ".svn",

@@ -6,12 +6,14 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_host_session::id::{Epoch, SessionId};
 use agent_host_session::ports::sandbox::Spec;
 use agent_host_session::time::Timestamp;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::tree;
+use crate::Found;
 
 /// The names of a sandbox's parts: what the agent sees as its home directory, its workspace and its temporary files.
 pub(super) const HOME: &str = "home";
@@ -23,6 +25,14 @@ pub(super) const STAGING: &str = "staging";
 
 /// Says which session and epoch a sandbox is for, to whoever finds its directory.
 const TAG: &str = "sandbox.json";
+
+/// What it says.
+#[derive(Serialize, Deserialize)]
+struct Tag {
+    session: SessionId,
+    epoch: Epoch,
+    created: Timestamp,
+}
 
 /// How often the removal is tried: a process that is just being killed may still make files in a directory that is being emptied.
 const REMOVAL_ATTEMPTS: u32 = 50;
@@ -50,8 +60,8 @@ impl Directory {
         for part in [HOME, WORKSPACE, TEMPORARY, STAGING] {
             builder.create(directory.path.join(part))?;
         }
-        let tag = json!({ "session": spec.session, "epoch": spec.epoch, "created": Timestamp::now() });
-        fs::write(directory.path.join(TAG), tag.to_string())?;
+        let tag = Tag { session: spec.session.clone(), epoch: spec.epoch, created: Timestamp::now() };
+        fs::write(directory.path.join(TAG), serde_json::to_string(&tag)?)?;
         Ok(directory)
     }
 
@@ -94,15 +104,51 @@ impl Drop for Directory {
     }
 }
 
-/// Ends the processes and removes the directories of an earlier host's sandboxes. Whatever else is in the root is left alone.
-pub(super) fn clear_leftovers(root: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(root)? {
-        let entry = entry?;
-        let is_sandbox = entry.file_name().to_str().is_some_and(|name| Uuid::try_parse(name).is_ok());
-        if !is_sandbox || !entry.file_type()?.is_dir() {
-            continue;
+/// The sandboxes that are in a root, if there is one; whose they are is for the caller to know.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn find(root: &Path, host: &str, process: Option<&str>) -> io::Result<Vec<Found>> {
+    let now = Timestamp::now();
+    let found = sandboxes(root)?.into_iter().map(|(id, path)| {
+        // One that is just being made has none.
+        let tag: Option<Tag> = fs::read(path.join(TAG)).ok().and_then(|tag| serde_json::from_slice(&tag).ok());
+        let age = tag.as_ref().map_or(0, |tag| now.as_millis().saturating_sub(tag.created.as_millis()));
+        Found {
+            id,
+            host: host.to_owned(),
+            process: process.map(str::to_owned),
+            session: tag.as_ref().map(|tag| tag.session.as_str().to_owned()),
+            epoch: tag.as_ref().map(|tag| tag.epoch.0),
+            age: Duration::from_millis(u64::try_from(age).unwrap_or(0)),
         }
-        let path = entry.path();
+    });
+    Ok(found.collect())
+}
+
+/// The names and paths of the directories of sandboxes in a root. Whatever else is in it is left alone.
+fn sandboxes(root: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if Uuid::try_parse(&name).is_ok() && entry.file_type()?.is_dir() {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+/// Ends the processes and removes the directories of the sandboxes in a root that no host uses: those of an earlier one.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn end_all(root: &Path) -> io::Result<()> {
+    for (_, path) in sandboxes(root)? {
         let tag = fs::read_to_string(path.join(TAG)).unwrap_or_default();
         tracing::info!(path = %path.display(), %tag, "removing a sandbox that an earlier host left");
         tree::kill_marked(&path);

@@ -28,5 +28,6 @@ mod spawner;
 mod tree;
 mod watch;
 
+pub use directory::{end_all, find};
 pub use options::{Isolation, Options};
 pub use provider::{Error, Local};

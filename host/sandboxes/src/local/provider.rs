@@ -92,7 +92,7 @@ impl Local {
             value: pattern,
             reason: error.to_string(),
         })?;
-        directory::clear_leftovers(&root).map_err(|source| Error::Io { action: "clear", path: root.clone(), source })?;
+        directory::end_all(&root).map_err(|source| Error::Io { action: "clear", path: root.clone(), source })?;
         let own = root.join(OWN_DIRECTORY);
         make_private(&own)?;
         let bubblewrap = isolate(&options, &own, readable)?;
@@ -117,9 +117,9 @@ impl sandbox::Provider for Local {
         &self,
         spec: sandbox::Spec,
         progress: &(dyn for<'a> Fn(&'a str) + Send + Sync),
-    ) -> Result<Box<dyn sandbox::Sandbox>, sandbox::Error> {
+    ) -> Result<sandbox::Provided, sandbox::Error> {
         progress("making directories");
-        let packages: Vec<&String> = spec.npm_packages.iter().chain(&spec.pip_packages).collect();
+        let packages: Vec<&String> = spec.needs.npm_packages.iter().chain(&spec.needs.pip_packages).collect();
         if !packages.is_empty() {
             tracing::warn!(session = %spec.session, ?packages, "local sandboxes install no packages: the agent has those of this machine");
         }
@@ -127,7 +127,7 @@ impl sandbox::Provider for Local {
         let sandbox = tokio::task::spawn_blocking(move || LocalSandbox::make(machine, &spec))
             .await
             .map_err(|error| sandbox::Error::Failed(format!("failed to make a sandbox: {error}")))??;
-        Ok(Box::new(sandbox))
+        Ok(sandbox::Provided::new(sandbox))
     }
 }
 

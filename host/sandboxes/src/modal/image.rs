@@ -1,18 +1,17 @@
 //! What is in the image of a sandbox.
 
 use agent_host_modal::Image;
+use agent_host_session::ports::sandbox::Needs;
 
 /// What an image is made of. The same is built once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub(super) struct Recipe {
     /// A tag of a registry.
     pub(super) base: String,
     /// npm packages with the agent programs.
     pub(super) agents: Vec<String>,
-    /// npm packages of the profile.
-    pub(super) npm: Vec<String>,
-    /// Python packages of the profile.
-    pub(super) pip: Vec<String>,
+    /// What the profile wants.
+    pub(super) needs: Needs,
 }
 
 impl Recipe {
@@ -25,13 +24,13 @@ impl Recipe {
                 "RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates git && rm -rf /var/lib/apt/lists/*";
             image = image.dockerfile_commands([tools.to_owned(), format!("RUN npm install --global {}", install(&self.agents))]);
         }
-        if !self.npm.is_empty() {
-            image = image.dockerfile_commands([format!("RUN npm install --global {}", install(&self.npm))]);
+        if !self.needs.npm_packages.is_empty() {
+            image = image.dockerfile_commands([format!("RUN npm install --global {}", install(&self.needs.npm_packages))]);
         }
-        if !self.pip.is_empty() {
+        if !self.needs.pip_packages.is_empty() {
             let python =
                 "RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pip && rm -rf /var/lib/apt/lists/*";
-            let packages = format!("RUN pip3 install --no-cache-dir --break-system-packages {}", install(&self.pip));
+            let packages = format!("RUN pip3 install --no-cache-dir --break-system-packages {}", install(&self.needs.pip_packages));
             image = image.dockerfile_commands([python.to_owned(), packages]);
         }
         image
@@ -50,14 +49,17 @@ mod tests {
     use super::*;
 
     fn recipe() -> Recipe {
-        Recipe { base: "node:22-slim".to_owned(), agents: vec!["a@1".to_owned()], npm: Vec::new(), pip: Vec::new() }
+        Recipe { base: "node:22-slim".to_owned(), agents: vec!["a@1".to_owned()], needs: Needs::default() }
     }
 
     #[test]
     fn what_differs_is_another_image_and_what_is_the_same_is_not() {
         assert_eq!(recipe().image(), recipe().image());
-        for other in [Recipe { npm: vec!["b".to_owned()], ..recipe() }, Recipe { pip: vec!["b".to_owned()], ..recipe() }] {
-            assert_ne!(other.image(), recipe().image());
+        let package = || vec!["b".to_owned()];
+        let npm = Needs { npm_packages: package(), ..Needs::default() };
+        let pip = Needs { pip_packages: package(), ..Needs::default() };
+        for needs in [npm, pip] {
+            assert_ne!(Recipe { needs, ..recipe() }.image(), recipe().image());
         }
     }
 

@@ -11,18 +11,27 @@
 //! | `image` | what is in the image: the agent programs, and the packages of the profile |
 //! | `provider` | how sandboxes come to be |
 //! | `sandbox` | what the port asks of one |
+//! | `tags`, `keeper` | how this host knows its own, and which of them are in use |
+//! | `left`, `warm` | what an earlier process has left; what is ready before it is asked for |
+//! | `found` | what an operator sees of them |
 //! | `archive`, `process`, `watch` | how files are laid down, how programs run and are killed, how changes are noticed |
 
 mod archive;
+mod found;
 mod image;
+mod keeper;
+mod left;
 mod options;
 mod process;
 mod provider;
 mod sandbox;
+mod tags;
+mod warm;
 mod watch;
 
 pub use agent_host_modal::Network;
 
+pub use self::found::{end, find};
 pub use self::options::Options;
 pub use self::provider::{Error, Modal};
 

@@ -11,8 +11,14 @@ pub struct Options {
     pub client: Client,
     /// The app that all sandboxes and images of this host belong to.
     pub app: String,
-    /// What this host is called in the tags of its sandboxes. **All of them are this host's alone: those that an earlier process left there are terminated.**
+    /// What this host is called in the tags of its sandboxes. **All of them are this host's alone: those that an earlier process left there are taken up or terminated.**
     pub host: String,
+    /// What tells this process of the host from earlier ones.
+    pub process: String,
+    /// How long a sandbox that no session uses is kept.
+    pub orphan_grace: Duration,
+    /// How many sandboxes of each image are ready before a session asks for one.
+    pub warm: usize,
     /// The image to begin with: a tag of a registry, or the id (`im-…`) of one that is there and has the agent programs.
     pub image: String,
     /// npm packages with the agent programs, with their versions.

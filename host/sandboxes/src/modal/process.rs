@@ -10,13 +10,16 @@ use super::HOME;
 /// The variable by which a program's children are known, too.
 const MARK: &str = "AGENT_HOST_PROGRAM";
 
-/// Kills all processes that carry a mark, until there are none: one that is just being started carries it as well.
+/// Kills all processes that have a line like this in their environment, or as their program, until there are none: one that is just being started has it as well. The
+/// sandbox's own first process is none of them.
 const KILL: &str = r#"
 while :; do
     found=
     for directory in /proc/[0-9]*; do
-        if tr '\0' '\n' 2>/dev/null < "$directory/environ" | grep -qxF "$1"; then
-            kill -9 "${directory#/proc/}" 2>/dev/null && found=yes
+        id=${directory#/proc/}
+        [ "$id" = 1 ] || [ "$id" = $$ ] && continue
+        if { tr '\0' '\n' < "$directory/environ"; tr '\0' '\n' < "$directory/cmdline" | head -n 1; } 2>/dev/null | grep -q "$1"; then
+            kill -9 "$id" 2>/dev/null && found=yes
         fi
     done
     [ "$found" ] || exit 0
@@ -24,11 +27,14 @@ while :; do
 done
 "#;
 
+/// All programs of an agent, and what watches files.
+const ANYTHING: &str = "^AGENT_HOST_PROGRAM=\\|/modal-sandbox-fs-tools$";
+
 /// Starts a program in the workspace.
 pub(super) async fn spawn(sandbox: &Sandbox, command: sandbox::Command) -> Result<sandbox::Process, Error> {
     let sandbox::Command { program, args, env } = command;
     let id = Uuid::new_v4().to_string();
-    let mark = format!("{MARK}={id}");
+    let mark = format!("^{MARK}={id}$");
     let mut wanted = Command::new(program).args(args).working_dir(super::WORKSPACE).env("HOME", HOME);
     for (name, value) in env {
         wanted = wanted.env(name, value);
@@ -49,6 +55,16 @@ pub(super) async fn has(sandbox: &Sandbox, program: &str) -> Result<bool, Error>
     Ok(sandbox.exec(&look).await?.finish().await?.exit.is_success())
 }
 
+/// Ends all that was started in a sandbox, by whomever.
+pub(super) async fn end_all(sandbox: &Sandbox) -> Result<(), Error> {
+    kill_all(sandbox, ANYTHING).await
+}
+
+async fn kill_all(sandbox: &Sandbox, pattern: &str) -> Result<(), Error> {
+    let command = Command::new("sh").args(["-c", KILL, "sh", pattern]);
+    sandbox.exec(&command).await?.finish().await.map(drop)
+}
+
 struct Running {
     sandbox: Sandbox,
     exec: Exec,
@@ -67,9 +83,7 @@ impl Control for Running {
     fn kill(&mut self) {
         let (sandbox, mark) = (self.sandbox.clone(), self.mark.clone());
         let kill = async move {
-            let command = Command::new("sh").args(["-c", KILL, "sh", &mark]);
-            let killed = async { sandbox.exec(&command).await?.finish().await };
-            if let Err(error) = killed.await {
+            if let Err(error) = kill_all(&sandbox, &mark).await {
                 // With the sandbox its programs have ended.
                 tracing::debug!(sandbox = sandbox.id(), %error, "a program could not be killed");
             }

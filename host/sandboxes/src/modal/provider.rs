@@ -1,30 +1,31 @@
 //! How sandboxes come to be at Modal.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use agent_host_modal::{App, Command, Error as ModalError, ImageId, Sandbox, SandboxFilter, SandboxOptions};
-use agent_host_session::ports::sandbox;
+use agent_host_session::ports::sandbox::{self, Needs, Provided, Spec};
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::image::Recipe;
+use super::keeper::Keeper;
+use super::left::Left;
 use super::process::failed;
-use super::sandbox::{ModalSandbox, terminate_later};
+use super::sandbox::ModalSandbox;
+use super::tags::{self, Shape};
+use super::warm::Warm;
 use super::watch::Watch;
 use super::{HOME, Options, WORKSPACE};
 use crate::changes::Ignore;
 
-/// Tags of a sandbox: of which host it is, of which process of it, and for which session.
-const HOST_TAG: &str = "agent-host";
-const PROCESS_TAG: &str = "agent-host-process";
-const SESSION_TAG: &str = "agent-host-session";
+/// How often it is looked whether there are sandboxes that nobody uses.
+const LOOK: Duration = Duration::from_secs(60);
 
-/// Until what was left is looked for again, first and at most.
-const CLEAR_PAUSE: Duration = Duration::from_secs(1);
-const MAX_CLEAR_PAUSE: Duration = Duration::from_secs(60);
+/// Until that is tried again if it failed, at first.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why there can be no sandboxes at Modal.
 #[derive(Debug, thiserror::Error)]
@@ -42,16 +43,19 @@ pub enum Error {
 /// Makes sandboxes at Modal.
 pub struct Modal(Arc<Inner>);
 
-struct Inner {
-    options: Options,
-    ignore: Ignore,
+/// What the provider and its background tasks share.
+pub(super) struct Inner {
+    pub(super) options: Options,
+    pub(super) ignore: Ignore,
+    pub(super) begun: Instant,
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) left: Left,
+    pub(super) warm: Warm,
     app: OnceCell<App>,
-    /// Tells the sandboxes of this process from what an earlier one left.
-    process: String,
 }
 
 impl Modal {
-    /// Begins to terminate, in the background, what an earlier process of this host has left. Nothing else is asked of Modal before the first sandbox.
+    /// Begins, in the background, to look for what an earlier process of this host has left, and to make ready what is to be.
     ///
     /// # Errors
     /// If a pattern is wrong.
@@ -60,23 +64,37 @@ impl Modal {
     /// Outside of a tokio runtime.
     pub fn new(options: Options) -> Result<Self, Error> {
         let ignore = Ignore::new(&options.ignore).map_err(|(pattern, error)| Error::Ignore { pattern, reason: error.to_string() })?;
-        let inner = Arc::new(Inner { options, ignore, app: OnceCell::new(), process: Uuid::new_v4().to_string() });
-        let clearing = Arc::downgrade(&inner);
-        tokio::spawn(async move {
-            let mut pause = CLEAR_PAUSE;
-            while let Some(inner) = clearing.upgrade() {
-                match inner.clear().await {
-                    Ok(()) => return,
-                    Err(error) => {
-                        tracing::warn!(%error, "sandboxes that an earlier process left at Modal could not be terminated, which is tried again")
-                    }
-                }
-                drop(inner);
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(MAX_CLEAR_PAUSE);
-            }
-        });
+        let (keeper, left, warm, app) = (Arc::default(), Left::default(), Warm::default(), OnceCell::new());
+        let inner = Arc::new(Inner { options, ignore, begun: Instant::now(), keeper, left, warm, app });
+        tokio::spawn(look_after(Arc::downgrade(&inner)));
         Ok(Self(inner))
+    }
+}
+
+/// Looks after what is at Modal, until the provider is dropped.
+async fn look_after(inner: Weak<Inner>) {
+    let mut pause = LOOK_AGAIN;
+    let mut is_ready = false;
+    while let Some(inner) = inner.upgrade() {
+        let looked = Instant::now();
+        match inner.look_for_left().await {
+            Ok(running) => {
+                pause = LOOK.min(inner.options.orphan_grace.max(LOOK_AGAIN));
+                inner.renew_ready(&running, looked);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "it could not be seen which sandboxes are at Modal, which is tried again");
+                pause = (pause * 2).min(LOOK);
+            }
+        }
+        if !is_ready && inner.options.warm > 0 {
+            match inner.make_plain_ready().await {
+                Ok(()) => is_ready = true,
+                Err(error) => tracing::warn!(%error, "no sandboxes could be made ready, which is tried again"),
+            }
+        }
+        drop(inner);
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -86,24 +104,31 @@ impl sandbox::Provider for Modal {
         "modal"
     }
 
-    async fn start(
-        &self,
-        spec: sandbox::Spec,
-        progress: &(dyn for<'a> Fn(&'a str) + Send + Sync),
-    ) -> Result<Box<dyn sandbox::Sandbox>, sandbox::Error> {
+    async fn start(&self, spec: Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Provided, sandbox::Error> {
         let (sender, mut said) = mpsc::channel(16);
         let provider = Arc::clone(&self.0);
-        // It goes on if the caller does not wait any more: what comes of it then is dropped, and so terminated.
-        let mut making = tokio::spawn(async move { provider.make(&spec, &sender).await });
+        // It goes on if the caller does not wait any more: what comes of it then is terminated.
+        let (give, mut given) = oneshot::channel();
+        self.0.keeper.tasks.spawn(async move {
+            if let Err(Ok(unwanted)) = give.send(provider.provide(&spec, &sender).await) {
+                drop(unwanted.sandbox.terminate().await);
+            }
+        });
         loop {
             tokio::select! {
                 Some(text) = said.recv() => progress(&text),
-                made = &mut making => {
-                    let made = made.map_err(|error| sandbox::Error::Failed(format!("failed to make a sandbox: {error}")))?;
-                    return Ok(Box::new(made.map_err(failed)?));
+                provided = &mut given => {
+                    let provided = provided.map_err(|_| sandbox::Error::Failed("failed to make a sandbox: the task broke off".to_owned()))?;
+                    return provided.map_err(failed);
                 }
             }
         }
+    }
+
+    async fn close(&self) {
+        let ready = self.0.warm.close();
+        futures_util::future::join_all(ready.iter().map(sandbox::Sandbox::terminate)).await;
+        self.0.keeper.close().await;
     }
 }
 
@@ -113,34 +138,42 @@ fn say(progress: &mpsc::Sender<String>, text: impl Into<String>) {
 }
 
 impl Inner {
-    async fn app(&self) -> Result<&App, ModalError> {
+    pub(super) async fn app(&self) -> Result<&App, ModalError> {
         self.app.get_or_try_init(|| self.options.client.app(self.options.app.as_str()).create_if_missing()).await
     }
 
-    /// Terminates what an earlier process of this host has left.
-    async fn clear(&self) -> Result<(), ModalError> {
-        let filter = SandboxFilter::new().tag(HOST_TAG, self.options.host.as_str());
-        let mut sandboxes = Sandbox::list(self.app().await?, &filter);
-        while let Some(listed) = sandboxes.try_next().await? {
-            if listed.tags.get(PROCESS_TAG) != Some(&self.process) {
-                tracing::info!(
-                    sandbox = listed.sandbox.id(),
-                    session = listed.tags.get(SESSION_TAG),
-                    "a sandbox that an earlier process left is terminated"
-                );
-                listed.sandbox.terminate().await?;
-            }
+    /// The sandbox that the session has already, one that is ready, or a new one.
+    async fn provide(self: &Arc<Self>, spec: &Spec, progress: &mpsc::Sender<String>) -> Result<Provided, ModalError> {
+        let image = self.image(&spec.needs, progress).await?;
+        let shape = Shape::new(&image, &self.options);
+        if let Some(adopted) = self.adopt(spec, &shape).await {
+            return Ok(Provided { sandbox: Box::new(adopted), is_adopted: true });
         }
+        let claimed = self.claim(spec, &shape).await;
+        self.keep_ready(&shape, &image, false);
+        let sandbox = match claimed {
+            Some(sandbox) => sandbox,
+            None => {
+                say(progress, "creating a sandbox");
+                self.prepared(&image, &shape, Some(spec)).await?
+            }
+        };
+        Ok(Provided::new(sandbox))
+    }
+
+    /// Keeps sandboxes without packages ready.
+    async fn make_plain_ready(self: &Arc<Self>) -> Result<(), ModalError> {
+        let (unheard, _) = mpsc::channel(1);
+        let image = self.image(&Needs::default(), &unheard).await?;
+        self.keep_ready(&Shape::new(&image, &self.options), &image, true);
         Ok(())
     }
 
-    async fn make(&self, spec: &sandbox::Spec, progress: &mpsc::Sender<String>) -> Result<ModalSandbox, ModalError> {
-        let app = self.app().await?;
-        let image = self.image(app, spec, progress).await?;
-        say(progress, "creating a sandbox");
-        let sandbox = self.create(app, &image, spec).await?;
+    /// A new sandbox with empty directories, for a session or for whoever comes.
+    pub(super) async fn prepared(&self, image: &ImageId, shape: &Shape, spec: Option<&Spec>) -> Result<ModalSandbox, ModalError> {
+        let sandbox = self.create(image, shape, spec).await?;
+        let hold = self.keeper.hold(&sandbox);
         let prepared = async {
-            say(progress, "waiting for the sandbox");
             let made = sandbox.exec(&Command::new("mkdir").args(["-p", HOME, WORKSPACE])).await?.finish().await?;
             if !made.exit.is_success() {
                 let said = String::from_utf8_lossy(&made.stderr).into_owned();
@@ -149,23 +182,24 @@ impl Inner {
             Watch::start(&sandbox, self.ignore.clone()).await
         };
         match prepared.await {
-            Ok(watch) => Ok(ModalSandbox::new(sandbox, watch)),
+            Ok(watch) => Ok(ModalSandbox::new(sandbox, watch, hold)),
             Err(error) => {
-                terminate_later(sandbox);
+                self.keeper.terminate_later(sandbox);
                 Err(error)
             }
         }
     }
 
-    async fn image(&self, app: &App, spec: &sandbox::Spec, progress: &mpsc::Sender<String>) -> Result<ImageId, ModalError> {
+    async fn image(&self, needs: &Needs, progress: &mpsc::Sender<String>) -> Result<ImageId, ModalError> {
+        let app = self.app().await?;
         let Options { image, agents, .. } = &self.options;
         if image.starts_with("im-") {
-            if !spec.npm_packages.is_empty() || !spec.pip_packages.is_empty() {
-                tracing::warn!(session = %spec.session, image, "packages are not installed into an image that is there already");
+            if *needs != Needs::default() {
+                tracing::warn!(image, "packages are not installed into an image that is there already");
             }
             return ImageId::look_up(app, image.as_str()).await;
         }
-        let recipe = Recipe { base: image.clone(), agents: agents.clone(), npm: spec.npm_packages.clone(), pip: spec.pip_packages.clone() };
+        let recipe = Recipe { base: image.clone(), agents: agents.clone(), needs: needs.clone() };
         let mut build = recipe.image().build(app);
         while let Some(log) = build.next_log().await? {
             if let Some(line) = log.lines().rfind(|line| !line.trim().is_empty()) {
@@ -175,8 +209,9 @@ impl Inner {
         build.finish().await
     }
 
-    async fn create(&self, app: &App, image: &ImageId, spec: &sandbox::Spec) -> Result<Sandbox, ModalError> {
-        let Options { host, lifetime, idle_timeout, milli_cpu, memory_mib, network, .. } = &self.options;
+    async fn create(&self, image: &ImageId, shape: &Shape, spec: Option<&Spec>) -> Result<Sandbox, ModalError> {
+        let app = self.app().await?;
+        let Options { lifetime, idle_timeout, milli_cpu, memory_mib, network, .. } = &self.options;
         let creation = Uuid::new_v4().to_string();
         let options = SandboxOptions::new()
             .cpu(f64::from(*milli_cpu) / 1000.0)
@@ -184,17 +219,13 @@ impl Inner {
             .lifetime(*lifetime)
             .idle_timeout(*idle_timeout)
             .network(network.clone())
-            .tag(HOST_TAG, host.as_str())
-            .tag(PROCESS_TAG, self.process.as_str())
-            .tag(SESSION_TAG, spec.session.as_str())
-            .tag("agent-host-epoch", spec.epoch.0.to_string())
-            .tag("agent-host-creation", creation.as_str());
-        let created = Sandbox::create(app, image, &options).await;
+            .tag(tags::CREATION, creation.as_str());
+        let created = Sandbox::create(app, image, &tags::tagged(options, tags::tags(&self.options, shape, spec))).await;
         if let Err(ModalError::Unavailable { .. } | ModalError::TimedOut { .. }) = &created {
             // It may be there although the answer was lost.
-            let filter = SandboxFilter::new().tag("agent-host-creation", creation.as_str());
+            let filter = SandboxFilter::new().tag(tags::CREATION, creation.as_str());
             let left: Result<Vec<_>, _> = Sandbox::list(app, &filter).try_collect().await;
-            left.into_iter().flatten().for_each(|listed| terminate_later(listed.sandbox));
+            left.into_iter().flatten().for_each(|listed| self.keeper.terminate_later(listed.sandbox));
         }
         created
     }

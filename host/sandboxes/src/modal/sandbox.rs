@@ -1,5 +1,6 @@
 //! One sandbox at Modal: what the port asks of it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent_host_modal::{Command, Error, Exit, Sandbox};
@@ -10,11 +11,15 @@ use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 
+use super::keeper::Hold;
 use super::watch::Watch;
 use super::{HOME, WORKSPACE, archive, process};
 
-/// Unpacks an archive from its input. What is in the way of a file is removed and not followed.
-const UNPACK: [&str; 6] = ["tar", "--extract", "--no-same-owner", "--preserve-permissions", "--unlink-first", "--directory=/"];
+/// Is there when a session's files are all there.
+pub(super) const LAID_DOWN: &str = "/agent/laid-down";
+
+/// Unpacks an archive from its input, and says so. What is in the way of a file is removed and not followed.
+const UNPACK: &str = r#"tar --extract --no-same-owner --preserve-permissions --unlink-first --directory=/ && : > "$1""#;
 
 /// Prints a file of the workspace, if it is a regular one, lies in it and is not too large.
 const READ: &str = r#"
@@ -41,13 +46,27 @@ pub(super) struct ModalSandbox {
     ended: CancellationToken,
     /// Why, if it has.
     reason: Mutex<Option<String>>,
+    hold: Hold,
 }
 
 impl ModalSandbox {
-    pub(super) fn new(sandbox: Sandbox, watch: Watch) -> Self {
+    /// One in which nothing has run.
+    pub(super) fn new(sandbox: Sandbox, watch: Watch, hold: Hold) -> Self {
         let layout = Layout { home: HOME.to_owned(), workspace: WORKSPACE.to_owned() };
-        let (has_run, programs, reason) = (AtomicBool::new(false), Mutex::default(), Mutex::default());
-        Self { sandbox, layout, watch, has_run, programs, ended: CancellationToken::new(), reason }
+        let (has_run, ended) = (AtomicBool::new(false), CancellationToken::new());
+        Self { sandbox, layout, watch, has_run, programs: Mutex::default(), ended, reason: Mutex::default(), hold }
+    }
+
+    /// One that has been a session's before.
+    pub(super) fn adopted(sandbox: Sandbox, watch: Watch, hold: Hold) -> Self {
+        let adopted = Self::new(sandbox, watch, hold);
+        adopted.has_run.store(true, Ordering::Relaxed);
+        adopted
+    }
+
+    /// Gives one that was kept ready its tags, and makes sure that it is still there.
+    pub(super) async fn claim(&self, tags: &BTreeMap<String, String>) -> Result<(), Error> {
+        tokio::try_join!(self.sandbox.set_tags(tags), self.watch.synchronize()).map(drop)
     }
 
     fn failed(&self, error: Error) -> sandbox::Error {
@@ -67,8 +86,8 @@ impl ModalSandbox {
     }
 
     async fn unpack(&self, packed: Vec<u8>) -> Result<(), sandbox::Error> {
-        let [program, arguments @ ..] = UNPACK;
-        let process = self.sandbox.exec(&Command::new(program).args(arguments)).await.map_err(|error| self.failed(error))?;
+        let command = Command::new("sh").args(["-c", UNPACK, "sh", LAID_DOWN]);
+        let process = self.sandbox.exec(&command).await.map_err(|error| self.failed(error))?;
         let (exec, mut stderr) = (process.exec.clone(), process.stderr);
         match process.stdin.send_all(packed).await {
             // It says itself why it did not read on.
@@ -173,17 +192,7 @@ impl sandbox::Sandbox for ModalSandbox {
 impl Drop for ModalSandbox {
     fn drop(&mut self) {
         if !self.ended.is_cancelled() {
-            terminate_later(self.sandbox.clone());
+            self.hold.keeper.terminate_later(self.sandbox.clone());
         }
     }
-}
-
-/// Terminates a sandbox that nobody has any more.
-pub(super) fn terminate_later(sandbox: Sandbox) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    runtime.spawn(async move {
-        if let Err(error) = sandbox.terminate().await {
-            tracing::warn!(sandbox = sandbox.id(), %error, "a sandbox that nobody needs could not be terminated");
-        }
-    });
 }

@@ -1,11 +1,12 @@
 //! Which files of a workspace have changed: one watch tells where something happened, and one short program looks at what is there now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_host_modal::{Command, Error, FileEventKind, Sandbox};
 use agent_host_session::path::RelativePath;
+use agent_host_session::record::FileInfo;
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
@@ -27,6 +28,9 @@ const BEGIN_PAUSE: Duration = Duration::from_millis(250);
 
 /// For each path of its input, the regular files that are there or below it.
 const LOOK: &str = r#"cd "$1" && xargs -0 -r sh -c 'find "$@" -type f -print0 2>/dev/null; true' sh"#;
+
+/// For each path of its input, its digest and itself.
+const DIGEST: &str = r#"cd "$1" && xargs -0 -r sh -c 'sha256sum -z -- "$@" 2>/dev/null; true' sh"#;
 
 /// Watches a workspace until it is dropped.
 #[derive(Clone)]
@@ -93,6 +97,22 @@ impl Watch {
         self.0.changed.lock().clear();
     }
 
+    /// Finds out how the workspace differs from what is stored of it, which [`take`](Self::take) gives then.
+    pub(super) async fn compare(&self, stored: &[FileInfo]) -> Result<(), Error> {
+        let Inner { sandbox, ignore, known, changed, .. } = self.0.as_ref();
+        let mut known = known.lock().await;
+        let found = find(sandbox, &[".".to_owned()]).await?;
+        let present: BTreeSet<String> = found.into_iter().filter(|file| !ignore.matches(file, false)).collect();
+        let digests = digests(sandbox, &present).await?;
+        let mut changed = changed.lock();
+        changed.extend(stored.iter().map(|file| file.path.as_str().to_owned()).filter(|path| !present.contains(path)));
+        let stored: BTreeMap<&str, Option<&str>> = stored.iter().map(|file| (file.path.as_str(), file.sha256.as_deref())).collect();
+        let is_stored = |path: &&String| digests.get(*path).is_some_and(|digest| stored.get(path.as_str()) == Some(&Some(digest)));
+        changed.extend(present.iter().filter(|path| !is_stored(path)).cloned());
+        *known = present;
+        Ok(())
+    }
+
     /// Waits until the events of all that happened before this call have come. `false` if that cannot be told.
     async fn barrier(&self, deadline: Duration) -> Result<bool, Error> {
         let name = format!("{COOKIE}{}", Uuid::new_v4());
@@ -149,8 +169,26 @@ impl Watch {
 
 /// The regular files at or below some paths of the workspace.
 async fn find(sandbox: &Sandbox, paths: &[String]) -> Result<Vec<String>, Error> {
+    let found = ask(sandbox, LOOK, paths).await?;
+    let files = found.split(|byte| *byte == 0).filter_map(|path| std::str::from_utf8(path).ok());
+    Ok(files.map(|path| path.trim_start_matches("./").to_owned()).filter(|path| !path.is_empty()).collect())
+}
+
+/// The SHA-256 of files of the workspace. One that cannot be read has none.
+async fn digests(sandbox: &Sandbox, paths: &BTreeSet<String>) -> Result<BTreeMap<String, String>, Error> {
+    let found = ask(sandbox, DIGEST, paths).await?;
+    let lines = found.split(|byte| *byte == 0).filter_map(|line| std::str::from_utf8(line).ok());
+    // The digest, a blank, a mark for the kind of file, and the path.
+    Ok(lines
+        .filter_map(|line| line.split_once(' '))
+        .map(|(digest, path)| (path.get(3..).unwrap_or_default().to_owned(), digest.to_owned()))
+        .collect())
+}
+
+/// Runs a script in the workspace that reads paths and prints something of each.
+async fn ask<'a>(sandbox: &Sandbox, script: &str, paths: impl IntoIterator<Item = &'a String>) -> Result<Vec<u8>, Error> {
     const DOING: &str = "looking at a workspace";
-    let mut process = sandbox.exec(&Command::new("sh").args(["-c", LOOK, "sh", WORKSPACE])).await?;
+    let mut process = sandbox.exec(&Command::new("sh").args(["-c", script, "sh", WORKSPACE])).await?;
     let mut input = Vec::new();
     for path in paths {
         // A name that begins with a dash is no option.
@@ -164,8 +202,7 @@ async fn find(sandbox: &Sandbox, paths: &[String]) -> Result<Vec<String>, Error>
         let said = String::from_utf8_lossy(&finished.stderr).chars().take(300).collect::<String>();
         return Err(Error::Unavailable { doing: DOING, reason: format!("{}: {said}", finished.exit) });
     }
-    let files = finished.stdout.split(|byte| *byte == 0).filter_map(|path| std::str::from_utf8(path).ok());
-    Ok(files.map(|path| path.trim_start_matches("./").to_owned()).filter(|path| !path.is_empty()).collect())
+    Ok(finished.stdout)
 }
 
 /// Takes in what the watch tells, and begins it anew if it breaks off.

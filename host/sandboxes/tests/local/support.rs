@@ -58,9 +58,8 @@ impl Place {
     }
 
     pub(crate) async fn sandbox(&self) -> Box<dyn Sandbox> {
-        let spec =
-            Spec { session: SessionId::new("a-session").unwrap(), epoch: Epoch::FIRST, npm_packages: Vec::new(), pip_packages: Vec::new() };
-        self.local.start(spec, &|_| {}).await.unwrap()
+        let spec = Spec::new(SessionId::new("a-session").unwrap(), Epoch::FIRST);
+        self.local.start(spec, &|_| {}).await.unwrap().sandbox
     }
 
     /// The sandbox's directory, as the host sees it.

@@ -292,6 +292,7 @@ impl Manager {
         self.context.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.context.provider.close().await;
     }
 
     fn architecture(&self, name: &str) -> Result<&Arc<dyn Architecture>, Error> {

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::id::{Epoch, SessionId};
 use crate::path::RelativePath;
+use crate::record::FileInfo;
 
 /// Why a sandbox could not be made or used. The text says what was being done and why it failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,10 +31,42 @@ pub struct Spec {
     pub session: SessionId,
     /// Under which epoch it was made.
     pub epoch: Epoch,
-    /// npm packages to have.
+    /// What it has to have.
+    pub needs: Needs,
+    /// The session's workspace as it is stored, for a sandbox that is found again.
+    pub files: Vec<FileInfo>,
+}
+
+/// What a profile wants to find in a sandbox besides the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// npm packages.
     pub npm_packages: Vec<String>,
-    /// Python packages to have.
+    /// Python packages.
     pub pip_packages: Vec<String>,
+}
+
+impl Spec {
+    /// A sandbox that needs nothing, for a session without files.
+    pub fn new(session: SessionId, epoch: Epoch) -> Self {
+        Self { session, epoch, needs: Needs::default(), files: Vec::new() }
+    }
+}
+
+/// A sandbox that a session got.
+pub struct Provided {
+    /// The sandbox.
+    pub sandbox: Box<dyn Sandbox>,
+    /// Whether an earlier process of the host had made it for this session, and laid the session's files down in it. None of its programs runs any more, and what differs in its
+    /// workspace from [`Spec::files`] is among the first [changes](Sandbox::flush_changes). If not, its directories are empty.
+    pub is_adopted: bool,
+}
+
+impl Provided {
+    /// A sandbox with empty directories.
+    pub fn new(sandbox: impl Sandbox) -> Self {
+        Self { sandbox: Box::new(sandbox), is_adopted: false }
+    }
 }
 
 /// Makes sandboxes.
@@ -42,10 +75,13 @@ pub trait Provider: Send + Sync + 'static {
     /// The provider's name in the configuration.
     fn name(&self) -> &'static str;
 
-    /// Makes a sandbox with empty directories. `progress` is told what is being done, in a few words for people.
+    /// Makes a sandbox, or finds the session's own again. `progress` is told what is being done, in a few words for people.
     ///
     /// A provider that is dropped in the middle of it leaves nothing behind.
-    async fn start(&self, spec: Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Box<dyn Sandbox>, Error>;
+    async fn start(&self, spec: Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Provided, Error>;
+
+    /// Ends what it keeps ready for sessions to come. Called when there are no sandboxes any more; nothing is started afterwards.
+    async fn close(&self) {}
 }
 
 /// Where things are, as the programs in the sandbox see it: absolute paths without a slash at the end.

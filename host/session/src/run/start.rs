@@ -10,7 +10,7 @@ use super::asking::Asking;
 use super::{End, Plan, RunEvent, Transcripts, files, send};
 use crate::path::RelativePath;
 use crate::ports::agent::{Driver, LaunchContext};
-use crate::ports::sandbox::{self, File, Process, Root, Sandbox, Spec};
+use crate::ports::sandbox::{self, File, Needs, Process, Provided, Root, Sandbox, Spec};
 use crate::ports::store;
 use crate::profile::Profile;
 
@@ -28,7 +28,6 @@ pub(super) struct Started {
 pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result<Started, End> {
     let profile = load_profile(&plan).await?;
     let transcripts = restore_transcripts(&plan).await?;
-    let mut files = restore_workspace(&plan).await?;
 
     let progress = |text: &str| {
         // What is told to people on the way may be left out when the session does not keep up.
@@ -37,11 +36,23 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result
     let spec = Spec {
         session: plan.session.clone(),
         epoch: plan.epoch,
-        npm_packages: packages(&profile.npm_dependencies, profile.skills.iter().map(|skill| &skill.npm_dependencies)),
-        pip_packages: packages(&profile.pip_dependencies, profile.skills.iter().map(|skill| &skill.pip_dependencies)),
+        needs: Needs {
+            npm_packages: packages(&profile.npm_dependencies, profile.skills.iter().map(|skill| &skill.npm_dependencies)),
+            pip_packages: packages(&profile.pip_dependencies, profile.skills.iter().map(|skill| &skill.pip_dependencies)),
+        },
+        files: plan.files.clone(),
     };
-    let sandbox: Arc<dyn Sandbox> = Arc::from(plan.provider.start(spec, &progress).await.map_err(sandbox_failed)?);
+    let Provided { sandbox, is_adopted } = plan.provider.start(spec, &progress).await.map_err(sandbox_failed)?;
+    let sandbox: Arc<dyn Sandbox> = Arc::from(sandbox);
     send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
+    let mut files = if is_adopted {
+        // What the agent did after the last report: the sandbox has the latest workspace.
+        let changed = sandbox.flush_changes().await.map_err(sandbox_failed)?;
+        files::report(sandbox.as_ref(), changed, plan.limits.file_bytes, events).await;
+        Vec::new()
+    } else {
+        restore_workspace(&plan).await?
+    };
 
     let mut asks_tools = plan.hooks.tools();
     let launch = plan
@@ -61,7 +72,7 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result
     let mut new_files = Vec::new();
     for file in launch.files {
         let is_default = file.root == Root::Workspace;
-        if is_default && (!plan.is_first || stored.contains(&file.path)) {
+        if is_default && (!plan.is_first || is_adopted || stored.contains(&file.path)) {
             continue;
         }
         if is_default {

@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use agent_host_session::path::RelativePath;
-use agent_host_session::ports::sandbox::{Command, Content, Control, Error, Exit, File, Layout, Process, Provider, Root, Sandbox, Spec};
+use agent_host_session::ports::sandbox::{
+    Command, Content, Control, Error, Exit, File, Layout, Process, Provided, Provider, Root, Sandbox, Spec,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -66,7 +68,7 @@ impl Provider for FakeProvider {
         "fake"
     }
 
-    async fn start(&self, _spec: Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Box<dyn Sandbox>, Error> {
+    async fn start(&self, _spec: Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Provided, Error> {
         progress("making it");
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -76,7 +78,7 @@ impl Provider for FakeProvider {
         }
         let number = self.started.fetch_add(1, Ordering::SeqCst);
         self.alive.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(FakeSandbox {
+        Ok(Provided::new(FakeSandbox {
             id: format!("fake-{number}"),
             layout: Layout { home: "/home/agent".to_owned(), workspace: "/workspace".to_owned() },
             disk: Arc::default(),
