@@ -1,7 +1,7 @@
 //! Measures the host with an agent that takes no time, and prints a table.
 //!
 //! ```text
-//! cargo build --release -p agent-host -p agent-host-load --bins && cargo run --release -p agent-host-load
+//! cargo build --release -p agent-host -p agent-host-load -p fake-modal --bins && cargo run --release -p agent-host-load
 //! ```
 //!
 //! Everything runs in one go on loopback, so that the figures of one table can be compared with each other; those of two runs cannot.
@@ -11,6 +11,7 @@ mod adapter;
 mod busy;
 mod hooks;
 mod migration;
+mod modal;
 mod report;
 mod sessions;
 mod socket;
@@ -48,6 +49,7 @@ enum Part {
     Swaps,
     Migration,
     Adapter,
+    Modal,
 }
 
 /// How much is done for each figure.
@@ -134,6 +136,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if is_wanted(Part::Adapter) {
         adapter::measure(scale, &mut report).await?;
+    }
+    if is_wanted(Part::Modal) {
+        modal::measure(scale, &mut report).await?;
     }
     println!("{}", report.markdown());
     Ok(())

@@ -42,22 +42,27 @@ pub(crate) async fn turn(host: &Host, id: &str, content: &str, socket: &mut Sock
     Ok((begin.elapsed(), deltas))
 }
 
+/// How long the first delta of a turn takes to the client.
+pub(crate) async fn to_first_delta(host: &Host, id: &str, socket: &mut Socket) -> anyhow::Result<Duration> {
+    let message = uuid::Uuid::new_v4().to_string();
+    let client = host.client();
+    let begin = Instant::now();
+    let posted = client.message_with_id(id, &message, "hello");
+    let seen = async {
+        socket.until(|frame| frame.contains("\"session:block:delta\"")).await?;
+        anyhow::Ok(begin.elapsed())
+    };
+    let (answer, elapsed) = tokio::join!(posted, seen);
+    answer.expect(202);
+    socket.until(|frame| frame.contains("\"session:status\"") && !frame.contains("runningMessageId")).await?;
+    elapsed
+}
+
 async fn first_delta(host: &Host, scale: Scale, report: &mut Report) -> anyhow::Result<()> {
     let mut socket = session(host, "first-delta").await?;
-    let client = host.client();
     let mut samples = Vec::new();
     for _ in 0..scale.messages {
-        let message = uuid::Uuid::new_v4().to_string();
-        let begin = Instant::now();
-        let posted = client.message_with_id("first-delta", &message, "hello");
-        let seen = socket.until(|frame| frame.contains("\"session:block:delta\""));
-        let (answer, _) = tokio::try_join!(async { Ok(posted.await) }, async {
-            let count = seen.await?;
-            samples.push(begin.elapsed());
-            Ok::<_, anyhow::Error>(count)
-        })?;
-        answer.expect(202);
-        socket.until(|frame| frame.contains("\"session:status\"") && !frame.contains("runningMessageId")).await?;
+        samples.push(to_first_delta(host, "first-delta", &mut socket).await?);
     }
     report.add("message to first delta, sandbox ready", latencies(samples));
     Ok(())
