@@ -1,6 +1,7 @@
 //! Building the host from its configuration, running it until it is told to stop, and draining it.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ impl Host {
         load_profiles(store.as_ref(), &config.profiles).await?;
         let manager = Manager::new(
             store,
-            provider(&config.sandbox, &data_dir)?,
+            provider(config, &data_dir)?,
             architectures(&config.agents),
             Arc::new(System),
             roster.hooks(),
@@ -211,7 +212,8 @@ async fn load_profiles(store: &dyn Store, config: &schema::Profiles) -> anyhow::
     Ok(())
 }
 
-fn provider(config: &schema::Sandbox, data_dir: &DataDir) -> anyhow::Result<Arc<dyn Provider>> {
+fn provider(config: &Config, data_dir: &DataDir) -> anyhow::Result<Arc<dyn Provider>> {
+    let (config, projects) = (&config.sandbox, config.profiles.projects.clone());
     match config.provider {
         ProviderChoice::Local => {
             let schema::Local { isolation, readable, ignore } = &config.local;
@@ -224,13 +226,14 @@ fn provider(config: &schema::Sandbox, data_dir: &DataDir) -> anyhow::Result<Arc<
             options.isolation = isolation;
             options.readable.clone_from(readable);
             options.ignore.clone_from(ignore);
+            options.projects = projects;
             Ok(Arc::new(Local::new(options)?))
         }
-        ProviderChoice::Modal => Ok(Arc::new(Modal::new(modal_options(&config.modal, data_dir)?)?)),
+        ProviderChoice::Modal => Ok(Arc::new(Modal::new(modal_options(&config.modal, projects, data_dir)?)?)),
     }
 }
 
-fn modal_options(config: &schema::Modal, data_dir: &DataDir) -> anyhow::Result<modal::Options> {
+fn modal_options(config: &schema::Modal, projects: Option<PathBuf>, data_dir: &DataDir) -> anyhow::Result<modal::Options> {
     let schema::Modal { app, image, agents, lifetime, idle_timeout, milli_cpu, memory, network, cidrs, warm, orphan_grace, ignore } =
         config;
     let client = Client::from_env().context("sandboxes are to be made at Modal (sandbox.provider)")?;
@@ -252,6 +255,7 @@ fn modal_options(config: &schema::Modal, data_dir: &DataDir) -> anyhow::Result<m
             Network::Open if cidrs.is_empty() => modal::Network::Open,
             Network::Open => modal::Network::Allowed(cidrs.clone()),
         },
+        projects,
         ignore: ignore.clone(),
     })
 }

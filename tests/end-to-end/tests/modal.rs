@@ -1,5 +1,7 @@
 //! What is different where sandboxes are at Modal. That the rest is the same is shown by other tests with `AGENT_HOST_TEST_PROVIDER=modal`.
 
+#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -66,6 +68,11 @@ async fn a_sandbox_that_modal_took_away_is_told_and_replaced_with_all_that_was_i
     assert_eq!(scene.with_files().await["workspaceFiles"][0]["path"], "notes/a.txt");
     assert_eq!(scene.host.modal().world().sandboxes().len(), 2);
     assert_eq!(note(&scene), "some words");
+    // All files of a session come in one archive, however many they are.
+    let has =
+        |call: &fake_modal::Call, text: &[u8]| call.messages.iter().any(|message| message.windows(text.len()).any(|part| part == text));
+    let calls = scene.host.modal().faults().take_calls();
+    assert_eq!(calls.iter().filter(|call| call.method == "TaskExecStart" && has(call, b"tar --extract")).count(), 2);
 }
 
 #[tokio::test]
@@ -270,6 +277,7 @@ async fn twenty_sessions_in_mid_turn_outlive_a_kill_and_no_sandbox_is_left() {
     }
     // Each has found its own again.
     let mut running: Vec<String> = host.modal().world().running().iter().map(|sandbox| sandbox.id.clone()).collect();
-    (running.sort(), left.sort());
+    running.sort();
+    left.sort();
     assert_eq!(running, left);
 }

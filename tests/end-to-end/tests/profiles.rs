@@ -103,3 +103,59 @@ async fn the_tools_of_a_profile_are_all_that_the_agent_has() {
     let names: Vec<&str> = tools.as_array().into_iter().flatten().filter_map(|tool| tool["name"].as_str()).collect();
     assert!(names.contains(&"Read") && !names.contains(&"Bash"), "{names:?}");
 }
+
+/// An MCP server that needs nothing but a shell. Its tool says what installing it has written.
+const MCP_SERVER: &str = r#"
+word=$(cat installed/word.txt)
+while read -r line; do
+    id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+    case "$line" in
+        *'"initialize"'*) result='{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"own","version":"1"}}' ;;
+        *'"tools/list"'*) result='{"tools":[{"name":"word","description":"Says a word","inputSchema":{"type":"object"}}]}' ;;
+        *'"tools/call"'*) result="{\"content\":[{\"type\":\"text\",\"text\":\"$word in $(pwd)\"}]}" ;;
+        *) continue ;;
+    esac
+    printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$result"
+done
+"#;
+
+#[tokio::test]
+async fn a_bundled_mcp_server_is_copied_installed_and_used() {
+    let Some(program) = claude() else { return };
+    let api = ModelApi::start(Scenarios).unwrap();
+    let projects = tempfile::tempdir().unwrap();
+    let own = projects.path().join("own server");
+    std::fs::create_dir_all(own.join("src")).unwrap();
+    std::fs::write(own.join("src/server.sh"), MCP_SERVER).unwrap();
+    let directory = projects.path().to_string_lossy().into_owned();
+    let host = Setup::new().with_claude(&program, &api).set("profiles.projects", directory).start().await;
+    let with = |path: &str, install: &str| {
+        let server = json!({"name": "own", "description": "d", "localProjectPath": path, "startCommand": "sh src/server.sh", "installCommand": install});
+        json!({"id": "bundled", "name": "Bundled", "bundledMCPs": [server]})
+    };
+    let install = "mkdir installed\nprintf \"it's INSTALLED\" > installed/word.txt";
+    assert!(host.client().put_profile("bundled", &with("own server", install)).await.status < 300);
+    let (session, mut stream) = session_with(&host, "bundled", "claude-agent-sdk").await;
+    // It connects while the agent answers already.
+    let mut answer = String::new();
+    for _ in 0..20 {
+        let message = host.client().say(&session, "tool mcp__own__word").await;
+        stream.turn_end(&message).await;
+        answer = stream.fold(&session).blocks().answer();
+        if answer.contains("The tool said: it's INSTALLED in ") {
+            break;
+        }
+    }
+    assert!(answer.contains("The tool said: it's INSTALLED in ") && answer.contains("projects/own"), "{answer}");
+
+    // What lies elsewhere, or cannot be installed, is no sandbox.
+    let outside = own.join("../..").to_string_lossy().into_owned();
+    for (path, install, complaint) in [(outside.as_str(), "true", "cannot be copied"), ("own server", "echo BROKEN >&2; exit 3", "")] {
+        assert!(host.client().put_profile("bundled", &with(path, install)).await.status < 300);
+        let (session, mut stream) = session_with(&host, "bundled", "claude-agent-sdk").await;
+        let message = host.client().say(&session, "text hello").await;
+        stream.turn_end(&message).await;
+        let said = stream.fold(&session).blocks().texts("error").concat();
+        assert!(!said.is_empty() && said.contains(complaint), "{said}");
+    }
+}

@@ -62,7 +62,7 @@ pub(super) fn launch(operator: &Options, context: LaunchContext<'_>) -> Result<L
     let prompts = [context.profile.system_prompt.as_deref(), options.append_system_prompt.as_deref()];
     let prompt = prompts.into_iter().flatten().filter(|prompt| !prompt.is_empty()).collect::<Vec<_>>().join("\n\n");
     let prompt = (!prompt.is_empty()).then_some(prompt.as_str());
-    let mut files = profile::files(context.profile, prompt)?;
+    let mut files = profile::files(context.profile, prompt, context.layout)?;
 
     let home = &context.layout.home;
     let mut args: Vec<String> = ARGS.iter().map(|&arg| arg.to_owned()).collect();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent_host_session::ports::agent::Invalid;
-use agent_host_session::ports::sandbox::File;
-use agent_host_session::profile::{ExternalMcp, Profile, Skill, SubagentProfile};
+use agent_host_session::ports::sandbox::{File, Layout};
+use agent_host_session::profile::{BundledMcp, ExternalMcp, Profile, Skill, SubagentProfile};
 use serde_json::{Value, json};
 
 use crate::place;
@@ -15,14 +15,7 @@ pub(super) const SYSTEM_PROMPT: &str = ".agent-host/system-prompt.md";
 pub(super) const MCP_SERVERS: &str = ".agent-host/mcp.json";
 
 /// The files of `profile`; `system_prompt` is the whole of what is added to the command's own.
-pub(super) fn files(profile: &Profile, system_prompt: Option<&str>) -> Result<Vec<File>, Invalid> {
-    if let Some(server) = profile.bundled_mcps.first() {
-        let text = format!(
-            "profile {}: the bundled MCP server {} cannot be run: this host copies no projects into sandboxes",
-            profile.id, server.name
-        );
-        return Err(Invalid(text));
-    }
+pub(super) fn files(profile: &Profile, system_prompt: Option<&str>, layout: &Layout) -> Result<Vec<File>, Invalid> {
     let mut files = Vec::new();
     if let Some(prompt) = system_prompt {
         files.push(place::home(SYSTEM_PROMPT, prompt.to_owned())?);
@@ -43,7 +36,7 @@ pub(super) fn files(profile: &Profile, system_prompt: Option<&str>) -> Result<Ve
     for command in &profile.commands {
         files.push(place::home(&format!(".claude/commands/{}.md", command.name), command.prompt.clone())?);
     }
-    files.push(place::home(MCP_SERVERS, mcp_servers(&profile.external_mcps).to_string())?);
+    files.push(place::home(MCP_SERVERS, mcp_servers(profile, layout).to_string())?);
     files.extend(place::workspace(profile));
 
     let mut places = BTreeSet::new();
@@ -96,12 +89,16 @@ fn yaml_text(text: &str) -> String {
     yaml
 }
 
-fn mcp_servers(servers: &[ExternalMcp]) -> Value {
-    let servers: BTreeMap<&str, Value> = servers
-        .iter()
-        .map(|server| (server.name.as_str(), json!({"type": "stdio", "command": server.command, "args": server.args, "env": server.env})))
-        .collect();
-    json!({"mcpServers": servers})
+fn mcp_servers(profile: &Profile, layout: &Layout) -> Value {
+    let external = |server: &ExternalMcp| json!({"type": "stdio", "command": server.command, "args": server.args, "env": server.env});
+    // A command for the shell, in the directory into which the project was copied.
+    let bundled = |server: &BundledMcp| {
+        let directory = format!("{}/{}", layout.projects, server.name);
+        json!({"type": "stdio", "command": "sh", "args": ["-c", r#"cd -- "$1" && exec sh -c "$2""#, "sh", directory, server.start_command]})
+    };
+    let external = profile.external_mcps.iter().map(|server| (server.name.as_str(), external(server)));
+    let bundled = profile.bundled_mcps.iter().map(|server| (server.name.as_str(), bundled(server)));
+    json!({"mcpServers": external.chain(bundled).collect::<BTreeMap<_, _>>()})
 }
 
 /// The argument of `--tools`: names joined by commas. Rules such as `Bash(git *)` are about permissions, not about which tools there are.

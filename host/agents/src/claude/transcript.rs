@@ -150,7 +150,7 @@ mod tests {
             (StreamName::TranscriptMain, Bytes::from_static(b"main\n")),
             (StreamName::TranscriptSubagent("a1".into()), Bytes::from(content)),
         ]);
-        let layout = Layout { home: "/home/agent".into(), workspace: "/workspace".into() };
+        let layout = Layout { home: "/home/agent".into(), workspace: "/workspace".into(), projects: "/projects".into() };
         let files: BTreeMap<String, Bytes> =
             restore("s-1", &transcripts, &layout).unwrap().into_iter().map(|file| (file.path.to_string(), file.content)).collect();
         let directory = ".claude/projects/-workspace";

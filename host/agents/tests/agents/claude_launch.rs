@@ -162,10 +162,6 @@ fn a_profile_that_cannot_be_carried_out_is_refused() {
             json!({"skills": [{"name": "a", "description": "", "skillMd": ""}, {"name": "a", "description": "", "skillMd": ""}]}),
             ".claude/skills/a/SKILL.md",
         ),
-        (
-            json!({"bundledMCPs": [{"name": "own", "description": "", "localProjectPath": "/p", "startCommand": "s", "installCommand": "i"}]}),
-            "own",
-        ),
     ] {
         let error = ClaudeAgentSdk::default().launch(LaunchContext {
             profile: &profile(json),

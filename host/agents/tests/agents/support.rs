@@ -46,7 +46,7 @@ pub(crate) fn profile(json: Value) -> Profile {
 }
 
 pub(crate) fn layout() -> Layout {
-    Layout { home: "/home/agent".into(), workspace: "/workspace".into() }
+    Layout { home: "/home/agent".into(), workspace: "/workspace".into(), projects: "/projects".into() }
 }
 
 /// What a launch is made from, where a test does not say otherwise.

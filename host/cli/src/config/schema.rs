@@ -349,6 +349,8 @@ section! {
     Profiles in "profiles" {
         /// A directory of `.json` and `.toml` files, one profile each, which are put into the store when the host starts.
         dir: Option<PathBuf> = none because "the built-in profile is enough to begin with";
+        /// The directory with the projects of bundled MCP servers, which are copied into sandboxes: a profile's `localProjectPath` is in it, or relative to it.
+        projects: Option<PathBuf> = none because "profiles come over the API, too, and must not name any file of the machine";
     }
 }
 

@@ -11,6 +11,7 @@ use agent_host_session::ports::sandbox::{self, Layout};
 use super::bubblewrap::{self, Bubblewrap, Writable};
 use super::directory::Directory;
 use super::files::Files;
+use super::install;
 use super::program::{self, Finder, Installation, Program};
 use super::provider::Machine;
 
@@ -63,14 +64,13 @@ impl From<Error> for sandbox::Error {
 
 /// Where things are for the programs in a sandbox.
 pub(super) fn layout(machine: &Machine, directory: &Directory) -> Layout {
-    match machine.bubblewrap {
-        Some(_) => Layout { home: bubblewrap::HOME.to_owned(), workspace: bubblewrap::WORKSPACE.to_owned() },
+    let (home, workspace) = match machine.bubblewrap {
+        Some(_) => (bubblewrap::HOME.to_owned(), bubblewrap::WORKSPACE.to_owned()),
         // The root is known to be text.
-        None => Layout {
-            home: directory.home().to_string_lossy().into_owned(),
-            workspace: directory.workspace().to_string_lossy().into_owned(),
-        },
-    }
+        None => (directory.home().to_string_lossy().into_owned(), directory.workspace().to_string_lossy().into_owned()),
+    };
+    let projects = format!("{home}/{}", install::DIRECTORY);
+    Layout { home, workspace, projects }
 }
 
 /// The process to start for `command`. Blocks for a few file operations.

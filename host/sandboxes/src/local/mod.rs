@@ -18,6 +18,7 @@
 mod bubblewrap;
 mod directory;
 mod files;
+mod install;
 mod launch;
 pub mod options;
 mod process;

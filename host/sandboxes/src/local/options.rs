@@ -50,6 +50,8 @@ pub struct Options {
     pub readable: Vec<PathBuf>,
     /// Workspace files that are not watched, in the syntax of `.gitignore`.
     pub ignore: Vec<String>,
+    /// The directory of this machine from which bundled MCP servers are copied.
+    pub projects: Option<PathBuf>,
     /// bubblewrap: a name to look for in `path`, or a path.
     pub bubblewrap: PathBuf,
     /// Where programs are looked for: the host's `PATH`.
@@ -64,6 +66,7 @@ impl Options {
             isolation: Isolation::Auto,
             readable: Vec::new(),
             ignore: DEFAULT_IGNORE.iter().map(|&pattern| pattern.to_owned()).collect(),
+            projects: None,
             bubblewrap: PathBuf::from("bwrap"),
             path: env::var_os("PATH").unwrap_or_default(),
         }

@@ -7,16 +7,18 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_host_session::ports::sandbox;
+use agent_host_session::ports::sandbox::{self, Provided};
 use async_trait::async_trait;
 
 use super::bubblewrap::{self, Bubblewrap};
 use super::directory;
+use super::install;
 use super::options::{Isolation, Options};
 use super::sandbox::LocalSandbox;
 use super::spawner::Spawner;
 use super::watch::Hub;
 use crate::changes::Ignore;
+use crate::projects::Projects;
 
 /// What belongs to the provider itself, in the root beside the sandboxes, which have UUIDs as names.
 const OWN_DIRECTORY: &str = ".host";
@@ -75,6 +77,7 @@ pub(super) struct Machine {
 /// Makes sandboxes on this machine.
 pub struct Local {
     machine: Arc<Machine>,
+    projects: Projects,
 }
 
 impl Local {
@@ -98,7 +101,8 @@ impl Local {
         let bubblewrap = isolate(&options, &own, readable)?;
         let hub = Hub::new(&root, &own, ignore)?;
         let spawner = Spawner::start().map_err(Error::Spawner)?;
-        Ok(Self { machine: Arc::new(Machine { root, bubblewrap, path: options.path, spawner, hub }) })
+        let projects = Projects::new(options.projects.as_ref());
+        Ok(Self { projects, machine: Arc::new(Machine { root, bubblewrap, path: options.path, spawner, hub }) })
     }
 
     /// Whether agents are kept from the rest of the machine.
@@ -113,21 +117,22 @@ impl sandbox::Provider for Local {
         "local"
     }
 
-    async fn start(
-        &self,
-        spec: sandbox::Spec,
-        progress: &(dyn for<'a> Fn(&'a str) + Send + Sync),
-    ) -> Result<sandbox::Provided, sandbox::Error> {
+    async fn start(&self, spec: sandbox::Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Provided, sandbox::Error> {
         progress("making directories");
         let packages: Vec<&String> = spec.needs.npm_packages.iter().chain(&spec.needs.pip_packages).collect();
         if !packages.is_empty() {
             tracing::warn!(session = %spec.session, ?packages, "local sandboxes install no packages: the agent has those of this machine");
         }
         let machine = Arc::clone(&self.machine);
+        let projects = spec.needs.projects.clone();
         let sandbox = tokio::task::spawn_blocking(move || LocalSandbox::make(machine, &spec))
             .await
             .map_err(|error| sandbox::Error::Failed(format!("failed to make a sandbox: {error}")))??;
-        Ok(sandbox::Provided::new(sandbox))
+        for project in &projects {
+            progress(&format!("installing the MCP server {}", project.name));
+            install::install(&sandbox, project, &self.projects).await?;
+        }
+        Ok(Provided::new(sandbox))
     }
 }
 

@@ -1,7 +1,12 @@
 //! What is in the image of a sandbox.
 
-use agent_host_modal::Image;
-use agent_host_session::ports::sandbox::Needs;
+use agent_host_modal::{Files, Image};
+use agent_host_session::ports::sandbox::{Needs, Project};
+
+use super::PROJECTS;
+
+/// The script that installs a project, in its directory.
+const INSTALL: &str = ".agent-host-install.sh";
 
 /// What an image is made of. The same is built once.
 #[derive(Clone, Debug)]
@@ -12,6 +17,8 @@ pub(super) struct Recipe {
     pub(super) agents: Vec<String>,
     /// What the profile wants.
     pub(super) needs: Needs,
+    /// The files of its projects.
+    pub(super) projects: Vec<Files>,
 }
 
 impl Recipe {
@@ -33,11 +40,17 @@ impl Recipe {
             let packages = format!("RUN pip3 install --no-cache-dir --break-system-packages {}", install(&self.needs.pip_packages));
             image = image.dockerfile_commands([python.to_owned(), packages]);
         }
+        for (Project { name, install, .. }, files) in self.needs.projects.iter().zip(&self.projects) {
+            let directory = format!("{PROJECTS}/{name}");
+            // As a file it may have several lines, which a command in a Dockerfile may not.
+            let files = files.clone().file(INSTALL, install.clone());
+            image = image.copy(files, &directory).dockerfile_commands([format!("RUN cd {} && sh ./{INSTALL}", quoted(&directory))]);
+        }
         image
     }
 }
 
-/// A word for the shell. Packages come from profiles, which are data.
+/// A word for the shell. Packages and names come from profiles, which are data.
 fn quoted(word: &str) -> String {
     // A line of a Dockerfile ends with the line.
     let word: String = word.chars().filter(|character| !character.is_control()).collect();
@@ -49,7 +62,7 @@ mod tests {
     use super::*;
 
     fn recipe() -> Recipe {
-        Recipe { base: "node:22-slim".to_owned(), agents: vec!["a@1".to_owned()], needs: Needs::default() }
+        Recipe { base: "node:22-slim".to_owned(), agents: vec!["a@1".to_owned()], needs: Needs::default(), projects: Vec::new() }
     }
 
     #[test]

@@ -40,3 +40,6 @@ const HOME: &str = "/agent/home";
 
 /// The workspace.
 const WORKSPACE: &str = "/agent/workspace";
+
+/// Bundled MCP servers.
+const PROJECTS: &str = "/agent/projects";

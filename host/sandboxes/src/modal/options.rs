@@ -1,5 +1,6 @@
 //! What can be configured of the sandboxes at Modal.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_host_modal::{Client, Network};
@@ -33,6 +34,8 @@ pub struct Options {
     pub memory_mib: u32,
     /// What its programs can reach.
     pub network: Network,
+    /// The directory of this machine from which bundled MCP servers are copied.
+    pub projects: Option<PathBuf>,
     /// Workspace files that are not watched, in the syntax of `.gitignore`.
     pub ignore: Vec<String>,
 }

@@ -20,6 +20,7 @@ use super::warm::Warm;
 use super::watch::Watch;
 use super::{HOME, Options, WORKSPACE};
 use crate::changes::Ignore;
+use crate::projects::Projects;
 
 /// How often it is looked whether there are sandboxes that nobody uses.
 const LOOK: Duration = Duration::from_secs(60);
@@ -47,6 +48,7 @@ pub struct Modal(Arc<Inner>);
 pub(super) struct Inner {
     pub(super) options: Options,
     pub(super) ignore: Ignore,
+    projects: Projects,
     pub(super) begun: Instant,
     pub(super) keeper: Arc<Keeper>,
     pub(super) left: Left,
@@ -64,8 +66,9 @@ impl Modal {
     /// Outside of a tokio runtime.
     pub fn new(options: Options) -> Result<Self, Error> {
         let ignore = Ignore::new(&options.ignore).map_err(|(pattern, error)| Error::Ignore { pattern, reason: error.to_string() })?;
+        let projects = Projects::new(options.projects.as_ref());
         let (keeper, left, warm, app) = (Arc::default(), Left::default(), Warm::default(), OnceCell::new());
-        let inner = Arc::new(Inner { options, ignore, begun: Instant::now(), keeper, left, warm, app });
+        let inner = Arc::new(Inner { options, ignore, projects, begun: Instant::now(), keeper, left, warm, app });
         tokio::spawn(look_after(Arc::downgrade(&inner)));
         Ok(Self(inner))
     }
@@ -195,11 +198,20 @@ impl Inner {
         let Options { image, agents, .. } = &self.options;
         if image.starts_with("im-") {
             if *needs != Needs::default() {
-                tracing::warn!(image, "packages are not installed into an image that is there already");
+                tracing::warn!(image, "packages and MCP servers are not installed into an image that is there already");
             }
             return ImageId::look_up(app, image.as_str()).await;
         }
-        let recipe = Recipe { base: image.clone(), agents: agents.clone(), needs: needs.clone() };
+        let mut projects = Vec::new();
+        for project in &needs.projects {
+            let files = self
+                .projects
+                .read(project)
+                .await
+                .map_err(|error| ModalError::Invalid { doing: "making an image", reason: error.to_string() })?;
+            projects.push(files.into_iter().map(|file| (file.path.as_str().to_owned(), file.content, file.executable)).collect());
+        }
+        let recipe = Recipe { base: image.clone(), agents: agents.clone(), needs: needs.clone(), projects };
         let mut build = recipe.image().build(app);
         while let Some(log) = build.next_log().await? {
             if let Some(line) = log.lines().rfind(|line| !line.trim().is_empty()) {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::keeper::Hold;
 use super::watch::Watch;
-use super::{HOME, WORKSPACE, archive, process};
+use super::{HOME, PROJECTS, WORKSPACE, archive, process};
 
 /// Is there when a session's files are all there.
 pub(super) const LAID_DOWN: &str = "/agent/laid-down";
@@ -52,7 +52,7 @@ pub(super) struct ModalSandbox {
 impl ModalSandbox {
     /// One in which nothing has run.
     pub(super) fn new(sandbox: Sandbox, watch: Watch, hold: Hold) -> Self {
-        let layout = Layout { home: HOME.to_owned(), workspace: WORKSPACE.to_owned() };
+        let layout = Layout { home: HOME.to_owned(), workspace: WORKSPACE.to_owned(), projects: PROJECTS.to_owned() };
         let (has_run, ended) = (AtomicBool::new(false), CancellationToken::new());
         Self { sandbox, layout, watch, has_run, programs: Mutex::default(), ended, reason: Mutex::default(), hold }
     }

@@ -44,6 +44,19 @@ pub struct Needs {
     pub npm_packages: Vec<String>,
     /// Python packages.
     pub pip_packages: Vec<String>,
+    /// Projects of the host's machine, each in the directory of its name below [`Layout::projects`].
+    pub projects: Vec<Project>,
+}
+
+/// A project that is copied into the sandbox and installed there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Its name, which no other has.
+    pub name: String,
+    /// Where it is on the host's machine. It comes from a profile, and so from anybody.
+    pub path: String,
+    /// The shell command that installs it, run in its directory.
+    pub install: String,
 }
 
 impl Spec {
@@ -91,6 +104,8 @@ pub struct Layout {
     pub home: String,
     /// The workspace.
     pub workspace: String,
+    /// Where projects are.
+    pub projects: String,
 }
 
 /// A directory of a sandbox.

@@ -10,9 +10,9 @@ use super::asking::Asking;
 use super::{End, Plan, RunEvent, Transcripts, files, send};
 use crate::path::RelativePath;
 use crate::ports::agent::{Driver, LaunchContext};
-use crate::ports::sandbox::{self, File, Needs, Process, Provided, Root, Sandbox, Spec};
+use crate::ports::sandbox::{self, File, Needs, Process, Project, Provided, Root, Sandbox, Spec};
 use crate::ports::store;
-use crate::profile::Profile;
+use crate::profile::{BundledMcp, Profile};
 
 /// A sandbox with the agent's process in it.
 pub(super) struct Started {
@@ -39,6 +39,7 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result
         needs: Needs {
             npm_packages: packages(&profile.npm_dependencies, profile.skills.iter().map(|skill| &skill.npm_dependencies)),
             pip_packages: packages(&profile.pip_dependencies, profile.skills.iter().map(|skill| &skill.pip_dependencies)),
+            projects: profile.bundled_mcps.iter().map(project).collect(),
         },
         files: plan.files.clone(),
     };
@@ -95,6 +96,10 @@ fn store_failed(what: &str, error: &store::Error) -> End {
     // What the adapter says is for the operator.
     tracing::error!(what, %error, "failed to read from the store");
     End::Failed { code: "STORE_FAILED", message: format!("failed to read {what} from the store") }
+}
+
+fn project(server: &BundledMcp) -> Project {
+    Project { name: server.name.as_str().to_owned(), path: server.local_project_path.clone(), install: server.install_command.clone() }
 }
 
 fn packages<'a>(own: &'a [String], of_skills: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {

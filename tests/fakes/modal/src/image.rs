@@ -21,6 +21,8 @@ pub(crate) struct Image {
     pub(crate) commands: Vec<String>,
     /// What its commands copy, and where they do; or why they cannot.
     pub(crate) copied: Result<Files, String>,
+    /// What its commands run after they have copied something.
+    pub(crate) runs: Vec<String>,
     pub(crate) result: Option<GenericResult>,
     /// When its build began, if it has.
     pub(crate) begun: Option<Instant>,
@@ -28,7 +30,7 @@ pub(crate) struct Image {
     pub(crate) snapshot: Option<PathBuf>,
 }
 
-/// What the commands of a build copy from a mount. Of all commands, these are the only ones that are carried out.
+/// What the commands of a build copy from a mount. What comes after them is run when a sandbox is made of the image; what comes before is taken for done.
 fn copied(commands: &[String], mount: Option<&Files>) -> Result<Files, String> {
     let mut files = Files::new();
     for command in commands {
@@ -62,6 +64,13 @@ fn copied(commands: &[String], mount: Option<&Files>) -> Result<Files, String> {
     Ok(files)
 }
 
+/// What the commands run after they have copied something: that can only be about what was copied. What is run before is taken for done.
+fn runs(commands: &[String], has_copied: bool) -> Vec<String> {
+    let is_copy = |command: &&String| command.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("COPY"));
+    let after = commands.iter().skip_while(|command| !has_copied && !is_copy(command));
+    after.filter_map(|command| command.strip_prefix("RUN ")).map(str::to_owned).collect()
+}
+
 /// Where a path leads in an image whose programs are this machine's: `/bin` may be a link to `/usr/bin`.
 fn behind_link(path: &Path) -> PathBuf {
     let mut components = path.components();
@@ -81,8 +90,10 @@ impl State {
         if let Some(snapshot) = &image.snapshot {
             // Its base's files are in it, as they were then.
             (contents.snapshot, contents.files) = (Some(snapshot.clone()), BTreeMap::new());
+            contents.runs.clear();
         }
         contents.put(image.copied.clone().unwrap_or_default());
+        contents.runs.extend(image.runs.iter().cloned());
         contents
     }
 }
@@ -121,9 +132,11 @@ impl Control {
         if mount.is_none() && !mount_id.is_empty() {
             return Err(Status::not_found("there is no such mount"));
         }
+        let has_copied = bases.iter().any(|base| !state.contents(base).files.is_empty());
         let known = state.images.entry(image_id.clone()).or_insert_with(|| Image {
             bases,
             copied: copied(&image.dockerfile_commands, mount.as_deref()),
+            runs: runs(&image.dockerfile_commands, has_copied),
             commands: image.dockerfile_commands,
             result: None,
             begun: None,

@@ -19,6 +19,8 @@ pub struct Contents {
     pub(crate) snapshot: Option<PathBuf>,
     /// What is put on top.
     pub(crate) files: Files,
+    /// What is run then.
+    pub(crate) runs: Vec<String>,
     /// Where files of the image's own are, in the snapshot too, and the directories in which they are.
     own: BTreeSet<PathBuf>,
 }
@@ -36,6 +38,7 @@ impl Contents {
     pub(crate) fn extend(&mut self, other: Self) {
         self.snapshot = other.snapshot.or(self.snapshot.take());
         self.own.extend(other.own);
+        self.runs.extend(other.runs);
         self.files.extend(other.files);
     }
 

@@ -173,6 +173,7 @@ impl TaskCommandRouter for Router {
                 copied: Ok(Files::new()),
                 result,
                 begun: None,
+                runs: Vec::new(),
                 snapshot: Some(snapshot),
             };
             self.0.state.lock().images.insert(image_id.clone(), image);

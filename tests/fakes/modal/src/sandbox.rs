@@ -20,6 +20,9 @@ use crate::proto::client::generic_result::GenericStatus;
 use crate::proto::client::{GenericResult, Sandbox as Definition};
 use crate::root::Contents;
 
+/// Runs the commands of the image, and then nothing.
+const BEGIN: &str = r#"for run in "$@"; do sh -c "$run" > /dev/null 2>&1 || exit 1; done; echo ready; exec sleep infinity"#;
+
 /// Where Modal's program for files is.
 const FS_TOOLS: &str = "/__modal/.bin/modal-sandbox-fs-tools";
 
@@ -99,7 +102,8 @@ impl Sandbox {
         command.arg("--ro-bind").arg(&fs_tools).arg(FS_TOOLS);
         // It says when everything is in its place.
         command
-            .args(["--", "sh", "-c", "echo ready; exec sleep infinity"])
+            .args(["--", "sh", "-c", BEGIN, "sh"])
+            .args(&contents.runs)
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         let mut child = command
@@ -115,7 +119,7 @@ impl Sandbox {
         info.read_to_string(&mut said).await?;
         let Info { child_pid } = serde_json::from_str(&said).with_context(|| format!("bwrap says {said:?}"))?;
         let line = BufReader::new(ready).lines().next_line().await?;
-        anyhow::ensure!(line.as_deref() == Some("ready"), "bwrap has ended");
+        anyhow::ensure!(line.as_deref() == Some("ready"), "bwrap has ended, or a command of the image has failed");
         let pid = Pid::from_raw(child_pid).context("bwrap's child has no id")?;
         let sandbox = Arc::new(Self {
             id,

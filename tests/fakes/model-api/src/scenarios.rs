@@ -6,6 +6,7 @@
 //! | `think [WORDS]` | thinks, then says the words |
 //! | `write PATH CONTENT` | writes a file (a relative path is below the agent's working directory), then says so |
 //! | `bash COMMAND` | runs the command, then says what it printed |
+//! | `tool NAME` | uses the tool of that name, without input, then says what it gave |
 //! | `fail` | runs a command that prints on both outputs and exits with status 3, then says so |
 //! | `unknown-tool` | uses a tool that does not exist, then says so |
 //! | `subagent [PROMPT]` | gives the prompt, itself one of these, to a subagent in the foreground, then says what it reported |
@@ -59,6 +60,8 @@ impl Script for Scenarios {
             ("bash", []) => bash(rest, "Run a command"),
             ("fail", []) => bash("echo out; echo err >&2; exit 3", "Run a command that fails"),
             ("bash" | "fail", [result, ..]) => Reply::text(format!("The command printed: {}", result.text)),
+            ("tool", []) => Reply::tool(rest, json!({})),
+            ("tool", [result, ..]) => Reply::text(format!("The tool said: {}", result.text)),
             ("unknown-tool", []) => Reply::tool("NoSuchTool", json!({"anything": 1})),
             ("unknown-tool", _) => Reply::text("There is no such tool."),
             ("subagent", []) => subagents(&[or(rest, SUBAGENT_PROMPT)]),

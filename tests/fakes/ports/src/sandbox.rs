@@ -80,7 +80,7 @@ impl Provider for FakeProvider {
         self.alive.fetch_add(1, Ordering::SeqCst);
         Ok(Provided::new(FakeSandbox {
             id: format!("fake-{number}"),
-            layout: Layout { home: "/home/agent".to_owned(), workspace: "/workspace".to_owned() },
+            layout: Layout { home: "/home/agent".to_owned(), workspace: "/workspace".to_owned(), projects: "/projects".to_owned() },
             disk: Arc::default(),
             alive: Arc::clone(&self.alive),
             linger: Duration::from_millis(self.linger_ms.load(Ordering::SeqCst)),
