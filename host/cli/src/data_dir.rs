@@ -4,11 +4,16 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use uuid::Uuid;
 
 const HOST_ID: &str = "host-id";
+
+/// How often a host that starts tries to lock its directory, and the pause between.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// The host's own directory, locked for this process.
 pub struct DataDir {
@@ -56,8 +61,7 @@ impl DataDir {
     /// Who uses a directory; `None` if no host has ever used it. Changes nothing.
     pub fn look(path: &Path) -> anyhow::Result<Option<Use>> {
         let Some(host_id) = read(&path.join(HOST_ID))? else { return Ok(None) };
-        let is_open = lock(path)?.is_none();
-        let process_id = if is_open { read(&lock_path(path))? } else { None };
+        let process_id = if is_locked(path)? { read(&lock_path(path))? } else { None };
         Ok(Some(Use { host_id, process_id }))
     }
 
@@ -118,9 +122,31 @@ fn lock(data_dir: &Path) -> anyhow::Result<Option<File>> {
     let path = lock_path(data_dir);
     let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let lock = opened.with_context(|| format!("failed to open {}", path.display()))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => Ok(None),
+    for _ in 1..LOCK_TRIES {
+        if got(lock.try_lock(), &path)? {
+            return Ok(Some(lock));
+        }
+        // Whoever only looks holds it for a moment.
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    Ok(if got(lock.try_lock(), &path)? { Some(lock) } else { None })
+}
+
+/// Whether a host holds the lock of a data directory.
+fn is_locked(data_dir: &Path) -> anyhow::Result<bool> {
+    let path = lock_path(data_dir);
+    match File::open(&path) {
+        Ok(lock) => Ok(!got(lock.try_lock_shared(), &path)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("failed to open {}", path.display())),
+    }
+}
+
+/// Whether a lock was got.
+fn got(locked: Result<(), TryLockError>, path: &Path) -> anyhow::Result<bool> {
+    match locked {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("failed to lock {}", path.display())),
     }
 }

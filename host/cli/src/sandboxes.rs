@@ -51,11 +51,20 @@ impl Sandboxes {
             return self.prune_local(own == Some(host)).await;
         }
         let client = client()?;
+        let mut failed = 0;
         for found in self.find(Some(host)).await?.iter().filter(|found| !self.is_used(found)) {
-            modal::end(&client, &found.id).await?;
-            output::print_line(&found.id)?;
+            // The host may have started, or a session taken it up, since it was listed.
+            let user = DataDir::look(&self.reach.data_dir)?.and_then(|user| user.process_id);
+            match modal::end_unless_used(&client, &found.id, user.as_deref()).await {
+                Ok(true) => output::print_line(&found.id)?,
+                Ok(false) => {}
+                Err(error) => {
+                    failed += 1;
+                    eprintln!("{}: {error}", found.id);
+                }
+            }
         }
-        Ok(())
+        if failed > 0 { bail!("{failed} sandboxes could not be ended") } else { Ok(()) }
     }
 
     async fn prune_local(&self, is_own: bool) -> anyhow::Result<()> {

@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_host_tests::{Host, Scene, Setup, eventually, session_with};
+use agent_host_tests::{Frame, Host, Scene, Setup, eventually, session_with};
+use fake_modal::{Code, Fault};
 use serde_json::json;
 
 async fn scene() -> Scene {
@@ -18,6 +19,10 @@ fn only_sandbox(scene: &Scene) -> Arc<fake_modal::Sandbox> {
     let running = scene.host.modal().world().running();
     assert_eq!(running.len(), 1);
     running.into_iter().next().unwrap()
+}
+
+fn is_terminated(frame: &Frame) -> bool {
+    frame.event == "session:status" && frame.data["runtime"]["sandbox"]["status"] == "terminated"
 }
 
 /// What the sandbox has in `notes/a.txt`.
@@ -60,9 +65,7 @@ async fn a_sandbox_that_modal_took_away_is_told_and_replaced_with_all_that_was_i
     let before = scene.turn("write notes/a.txt some words").await;
     scene.client().sync(&scene.session).await.expect(200);
     scene.host.modal().world().running().first().unwrap().preempt();
-    let status =
-        |frame: &agent_host_tests::Frame| frame.event == "session:status" && frame.data["runtime"]["sandbox"]["status"] == "terminated";
-    scene.stream.next("the end of the sandbox", status).await;
+    scene.stream.next("the end of the sandbox", is_terminated).await;
     let after = scene.turn("hello").await;
     assert_eq!(after.main().get(..before.main().len()), Some(before.main()));
     assert_eq!(scene.with_files().await["workspaceFiles"][0]["path"], "notes/a.txt");
@@ -154,6 +157,53 @@ async fn a_sandbox_that_is_not_as_it_should_be_is_replaced_after_a_kill() {
     assert_eq!(note(&scene), "some words");
     eventually("the end of what was left", async || left.result().is_some()).await;
     assert_ne!(only_sandbox(&scene).id, left.id);
+}
+
+#[tokio::test]
+async fn what_was_stored_since_is_not_undone_by_a_sandbox_that_was_left() {
+    // One that is found only when its session has another one already.
+    let mut scene = scene().await;
+    scene.turn("write notes/a.txt old words").await;
+    let left = only_sandbox(&scene);
+    scene.host.kill().await;
+    scene.host.modal().faults().next("SandboxListV2", 1, Fault::Status(Code::PermissionDenied));
+    scene.host.start_again().await;
+    scene.rejoin().await;
+    scene.turn("write notes/a.txt new words").await;
+    eventually("the end of what was left", async || left.result().is_some()).await;
+    let second = only_sandbox(&scene);
+    second.preempt();
+    scene.stream.next("the end of the sandbox", is_terminated).await;
+    scene.turn("hello").await;
+    assert_eq!(note(&scene), "new words");
+
+    // One whose session went on elsewhere.
+    let left = only_sandbox(&scene);
+    scene.host.kill().await;
+    scene.host.configure(|setup| setup.set("sandbox.provider", "local"));
+    scene.host.start_again().await;
+    scene.rejoin().await;
+    scene.turn("write notes/a.txt newest words").await;
+    assert!(scene.host.stop().await.success());
+    assert!(left.result().is_none());
+    scene.host.configure(|setup| setup.set("sandbox.provider", "modal"));
+    scene.host.start_again().await;
+    scene.rejoin().await;
+    scene.turn("hello").await;
+    assert_eq!(note(&scene), "newest words");
+    assert!(left.result().is_some());
+}
+
+#[tokio::test]
+async fn what_an_agent_prints_asks_nothing_of_modal() {
+    let mut scene = scene().await;
+    scene.turn("one").await;
+    drop(scene.host.modal().faults().take_calls());
+    let words = "word ".repeat(500);
+    scene.turn(words.as_str()).await;
+    let calls = scene.host.modal().faults().take_calls();
+    let waits = calls.iter().filter(|call| call.method.ends_with("Wait") || call.method.ends_with("WaitV2")).count();
+    assert!(waits <= 20, "{waits} of {} calls wait for something", calls.len());
 }
 
 #[tokio::test]

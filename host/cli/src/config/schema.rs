@@ -248,8 +248,8 @@ section! {
         agents: Vec<String> = ["@anthropic-ai/claude-code@2.1.330"] because "it is the version that this host was tested with";
         /// How long a sandbox lives at most, up to 24 hours. Its session goes on in another one.
         lifetime: Duration = "24h" because "Modal gives no more";
-        /// After how long without a running program Modal ends a sandbox, if the host has not done so before.
-        idle_timeout: Duration = "15m" because "a sandbox that its host has lost costs little then";
+        /// After how long without a running program Modal ends a sandbox. An agent is one, and so is the watch over its workspace: this is for sandboxes in which both have ended.
+        idle_timeout: Duration = "15m" because "one that is of no use costs little then";
         /// Thousandths of a core that are set aside for a sandbox, which may use more if it is there.
         milli_cpu: usize = 500 because "an agent waits for its model most of the time";
         /// Memory that is set aside for a sandbox, which may use more if it is there.
@@ -309,7 +309,7 @@ section! {
         sync_interval: Duration = "30s" because "it is how much of an agent's work may be lost with its machine";
         /// How long running turns may go on after the host was told to stop. After it, everything is stored and the sandboxes end.
         shutdown_grace: Duration = "10s" because "orchestrators kill 30 s after they ask, and storing needs its part of that";
-        /// How long a sandbox and the agent in it may take to be ready.
+        /// How long a sandbox, and then the agent in it, may take to be ready without a sign of progress. Building an image is one.
         start_timeout: Duration = "60s" because "a cold start takes seconds; one that takes a minute does not come";
     }
 }
@@ -350,6 +350,7 @@ section! {
         /// A directory of `.json` and `.toml` files, one profile each, which are put into the store when the host starts.
         dir: Option<PathBuf> = none because "the built-in profile is enough to begin with";
         /// The directory with the projects of bundled MCP servers, which are copied into sandboxes: a profile's `localProjectPath` is in it, or relative to it.
+        /// `node_modules` and the like are left out; all files of one may have 64 MiB, and at Modal a file 4 MiB.
         projects: Option<PathBuf> = none because "profiles come over the API, too, and must not name any file of the machine";
     }
 }

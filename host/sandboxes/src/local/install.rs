@@ -1,8 +1,13 @@
 //! Bundled MCP servers: copied into each sandbox, and installed by a program in it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::sandbox::{Command, Error, File, Project, Root, Sandbox as _};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::sandbox::LocalSandbox;
 use crate::projects::{ProjectFile, Projects, RUN_IN};
@@ -11,7 +16,10 @@ use crate::projects::{ProjectFile, Projects, RUN_IN};
 pub(super) const DIRECTORY: &str = ".agent-host/projects";
 
 /// How much is told of what an installation that failed complained of.
-const MAX_COMPLAINT: u64 = 2000;
+const MAX_COMPLAINT: usize = 2000;
+
+/// How long output may still come after it has ended.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Copies a project into a sandbox, and runs its command there.
 pub(super) async fn install(sandbox: &LocalSandbox, project: &Project, projects: &Projects) -> Result<(), Error> {
@@ -27,16 +35,28 @@ pub(super) async fn install(sandbox: &LocalSandbox, project: &Project, projects:
     let args = ["-c", RUN_IN, "sh", &directory, &project.install].map(str::to_owned).to_vec();
     let mut process = sandbox.spawn(Command { program: "sh".to_owned(), args, env: Vec::new() }).await?;
     drop(process.stdin);
-    let (exit, complaint, _) = tokio::join!(process.control.wait(), beginning(process.stderr), beginning(process.stdout));
-    let exit = exit?;
-    if exit.code == Some(0) { Ok(()) } else { Err(failed(format!("{exit}: {}", complaint.trim()))) }
+    let complaint = Arc::<Mutex<Vec<u8>>>::default();
+    let readers = [
+        tokio::spawn(keep_beginning(process.stderr, Arc::clone(&complaint))),
+        tokio::spawn(keep_beginning(process.stdout, Arc::default())),
+    ];
+    let exit = process.control.wait().await?;
+    // What it has left in the background may hold its output open for ever.
+    for reader in readers {
+        let mut reader = AbortOnDropHandle::new(reader);
+        let _ = tokio::time::timeout(DRAIN, &mut reader).await;
+    }
+    sandbox.begin_anew();
+    let complaint = String::from_utf8_lossy(&complaint.lock()).trim().to_owned();
+    if exit.code == Some(0) { Ok(()) } else { Err(failed(format!("{exit}: {complaint}"))) }
 }
 
-/// Reads to the end, and gives the beginning.
-async fn beginning(mut output: Box<dyn AsyncRead + Send + Unpin>) -> String {
-    let mut beginning = Vec::new();
-    // An installation is judged by its exit, whatever becomes of its output.
-    let _ = (&mut output).take(MAX_COMPLAINT).read_to_end(&mut beginning).await;
-    let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
-    String::from_utf8_lossy(&beginning).into_owned()
+/// Reads to the end, and keeps the beginning. An installation is judged by its exit, whatever becomes of its output.
+async fn keep_beginning(mut output: Box<dyn AsyncRead + Send + Unpin>, kept: Arc<Mutex<Vec<u8>>>) {
+    let mut piece = [0; 4096];
+    while let Ok(read @ 1..) = output.read(&mut piece).await {
+        let mut kept = kept.lock();
+        let room = MAX_COMPLAINT.saturating_sub(kept.len());
+        kept.extend(piece.iter().take(read.min(room)));
+    }
 }

@@ -74,6 +74,11 @@ impl LocalSandbox {
         })
     }
 
+    /// What has run until now was to make it ready: the files are as they are given.
+    pub(super) fn begin_anew(&self) {
+        self.processes.lock().requested = false;
+    }
+
     fn check_open(&self) -> Result<(), Error> {
         if self.closing.is_cancelled() { Err(gone()) } else { Ok(()) }
     }

@@ -34,14 +34,20 @@ fn found(listed: Listed) -> Option<Found> {
     })
 }
 
-/// Terminates a sandbox. That it has ended already is a success.
+/// Terminates a sandbox, if its tags do not say that this process uses it; whether it was terminated. That it has ended already is a success.
 ///
 /// # Errors
 /// Those of Modal.
-pub async fn end(client: &Client, id: &str) -> Result<(), Error> {
-    let terminated = async { Sandbox::from_id(client, id).await?.terminate().await };
+pub async fn end_unless_used(client: &Client, id: &str, process: Option<&str>) -> Result<bool, Error> {
+    let terminated = async {
+        let sandbox = Sandbox::from_id(client, id).await?;
+        if process.is_some() && sandbox.tags().await?.get(tags::PROCESS).map(String::as_str) == process {
+            return Ok(false);
+        }
+        sandbox.terminate().await.map(|()| true)
+    };
     match terminated.await {
-        Err(Error::NotFound { .. } | Error::Ended { .. }) => Ok(()),
+        Err(Error::NotFound { .. } | Error::Ended { .. }) => Ok(true),
         terminated => terminated,
     }
 }

@@ -13,11 +13,13 @@
 //! | `sandbox` | what the port asks of one |
 //! | `tags`, `keeper` | how this host knows its own, and which of them are in use |
 //! | `left`, `warm` | what an earlier process has left; what is ready before it is asked for |
+//! | `helper` | short programs of the host's own |
 //! | `found` | what an operator sees of them |
 //! | `archive`, `process`, `watch` | how files are laid down, how programs run and are killed, how changes are noticed |
 
 mod archive;
 mod found;
+mod helper;
 mod image;
 mod keeper;
 mod left;
@@ -31,7 +33,7 @@ mod watch;
 
 pub use agent_host_modal::Network;
 
-pub use self::found::{end, find};
+pub use self::found::{end_unless_used, find};
 pub use self::options::Options;
 pub use self::provider::{Error, Modal};
 

@@ -3,17 +3,19 @@
 use agent_host_modal::{Command, Error, Exec, Sandbox};
 use agent_host_session::ports::sandbox::{self, Control, Exit};
 use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::HOME;
+use super::{HOME, helper};
 
 /// The variable by which a program's children are known, too.
 const MARK: &str = "AGENT_HOST_PROGRAM";
 
 /// Kills all processes that have a line like this in their environment, or as their program, until there are none: one that is just being started has it as well. The
-/// sandbox's own first process is none of them.
+/// sandbox's own first process is none of them. Whoever starts others faster than they are killed is given up on.
 const KILL: &str = r#"
-while :; do
+for pass in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     found=
     for directory in /proc/[0-9]*; do
         id=${directory#/proc/}
@@ -25,6 +27,7 @@ while :; do
     [ "$found" ] || exit 0
     sleep 0.05
 done
+exit 1
 "#;
 
 /// All programs of an agent, and what watches files.
@@ -45,39 +48,52 @@ pub(super) async fn spawn(sandbox: &Sandbox, command: sandbox::Command) -> Resul
         stdin: Box::new(process.stdin),
         stdout: Box::new(process.stdout),
         stderr: Box::new(process.stderr),
-        control: Box::new(Running { sandbox: sandbox.clone(), exec: process.exec, mark }),
+        control: Box::new(Running::new(sandbox.clone(), process.exec, mark)),
     })
 }
 
 /// Whether the sandbox has a program of this name.
 pub(super) async fn has(sandbox: &Sandbox, program: &str) -> Result<bool, Error> {
     let look = Command::new("sh").args(["-c", "command -v \"$1\" > /dev/null", "sh", program]);
-    Ok(sandbox.exec(&look).await?.finish().await?.exit.is_success())
+    Ok(helper::ask(sandbox, "looking for a program", look, Vec::new(), 0).await?.exit.is_success())
 }
 
-/// Ends all that was started in a sandbox, by whomever.
+/// Ends the programs of an agent, and the watch, whoever has started them. One that has cleared its environment is not known to be the agent's.
 pub(super) async fn end_all(sandbox: &Sandbox) -> Result<(), Error> {
     kill_all(sandbox, ANYTHING).await
 }
 
 async fn kill_all(sandbox: &Sandbox, pattern: &str) -> Result<(), Error> {
-    let command = Command::new("sh").args(["-c", KILL, "sh", pattern]);
-    sandbox.exec(&command).await?.finish().await.map(drop)
+    helper::run(sandbox, "ending programs in a sandbox", Command::new("sh").args(["-c", KILL, "sh", pattern]), Vec::new()).await
 }
 
 struct Running {
     sandbox: Sandbox,
-    exec: Exec,
     mark: String,
+    exit: watch::Receiver<Option<Result<Exit, sandbox::Error>>>,
+    _waiting: AbortOnDropHandle<()>,
+}
+
+impl Running {
+    fn new(sandbox: Sandbox, exec: Exec, mark: String) -> Self {
+        let (tell, exit) = watch::channel(None);
+        // Whoever waits begins and breaks off with each line that the program prints. Modal is asked once.
+        let waiting = tokio::spawn(async move {
+            let exit = exec.wait().await.map_err(failed).map(|exit| match exit {
+                agent_host_modal::Exit::Code(code) => Exit { code: Some(code), signal: None },
+                agent_host_modal::Exit::Signal(signal) => Exit { code: None, signal: Some(signal) },
+            });
+            tell.send_replace(Some(exit));
+        });
+        Self { sandbox, mark, exit, _waiting: AbortOnDropHandle::new(waiting) }
+    }
 }
 
 #[async_trait]
 impl Control for Running {
     async fn wait(&mut self) -> Result<Exit, sandbox::Error> {
-        match self.exec.wait().await.map_err(failed)? {
-            agent_host_modal::Exit::Code(code) => Ok(Exit { code: Some(code), signal: None }),
-            agent_host_modal::Exit::Signal(signal) => Ok(Exit { code: None, signal: Some(signal) }),
-        }
+        let ended = self.exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+        ended.unwrap_or_else(|| Err(sandbox::Error::Failed("waiting for a program broke off".to_owned())))
     }
 
     fn kill(&mut self) {

@@ -1,5 +1,6 @@
 //! How sandboxes come to be at Modal.
 
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use futures_util::TryStreamExt as _;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use uuid::Uuid;
 
+use super::helper;
 use super::image::Recipe;
 use super::keeper::Keeper;
 use super::left::Left;
@@ -24,6 +26,12 @@ use crate::projects::Projects;
 
 /// How often it is looked whether there are sandboxes that nobody uses.
 const LOOK: Duration = Duration::from_secs(60);
+
+/// How long an image's build may take.
+const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// How often an image's build is told of that says nothing by itself.
+const BUILD_SIGN: Duration = Duration::from_secs(10);
 
 /// Until that is tried again if it failed, at first.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -177,11 +185,8 @@ impl Inner {
         let sandbox = self.create(image, shape, spec).await?;
         let hold = self.keeper.hold(&sandbox);
         let prepared = async {
-            let made = sandbox.exec(&Command::new("mkdir").args(["-p", HOME, WORKSPACE])).await?.finish().await?;
-            if !made.exit.is_success() {
-                let said = String::from_utf8_lossy(&made.stderr).into_owned();
-                return Err(ModalError::Unavailable { doing: "making the directories of a sandbox", reason: said });
-            }
+            let make = Command::new("mkdir").args(["-p", HOME, WORKSPACE]);
+            helper::run(&sandbox, "making the directories of a sandbox", make, Vec::new()).await?;
             Watch::start(&sandbox, self.ignore.clone()).await
         };
         match prepared.await {
@@ -213,9 +218,25 @@ impl Inner {
         }
         let recipe = Recipe { base: image.clone(), agents: agents.clone(), needs: needs.clone(), projects };
         let mut build = recipe.image().build(app);
-        while let Some(log) = build.next_log().await? {
+        let (begun, mut shown) = (Instant::now(), String::new());
+        loop {
+            let log = {
+                let mut next = pin!(build.next_log());
+                loop {
+                    tokio::select! {
+                        log = &mut next => break log?,
+                        () = tokio::time::sleep_until((begun + BUILD_LIMIT).into()) => {
+                            return Err(ModalError::TimedOut { doing: "building an image", limit: BUILD_LIMIT });
+                        }
+                        // Whoever waits for it sees that it goes on.
+                        () = tokio::time::sleep(BUILD_SIGN) => say(progress, format!("building the image for {} s: {shown}", begun.elapsed().as_secs())),
+                    }
+                }
+            };
+            let Some(log) = log else { break };
             if let Some(line) = log.lines().rfind(|line| !line.trim().is_empty()) {
-                say(progress, format!("building the image: {}", line.trim().chars().take(200).collect::<String>()));
+                shown = line.trim().chars().take(200).collect();
+                say(progress, format!("building the image: {shown}"));
             }
         }
         build.finish().await

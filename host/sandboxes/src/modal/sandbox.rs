@@ -1,19 +1,22 @@
 //! One sandbox at Modal: what the port asks of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use agent_host_modal::{Command, Error, Exit, Sandbox};
+use agent_host_modal::{Command, End, Error, Exit, Sandbox};
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::sandbox::{self, Content, File, Layout, Process, Root};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::keeper::Hold;
 use super::watch::Watch;
-use super::{HOME, PROJECTS, WORKSPACE, archive, process};
+use super::{HOME, PROJECTS, WORKSPACE, archive, helper, process};
 
 /// Is there when a session's files are all there.
 pub(super) const LAID_DOWN: &str = "/agent/laid-down";
@@ -21,17 +24,27 @@ pub(super) const LAID_DOWN: &str = "/agent/laid-down";
 /// Unpacks an archive from its input, and says so. What is in the way of a file is removed and not followed.
 const UNPACK: &str = r#"tar --extract --no-same-owner --preserve-permissions --unlink-first --directory=/ && : > "$1""#;
 
-/// Prints a file of the workspace, if it is a regular one, lies in it and is not too large.
+/// Prints a file of the workspace, if it is a regular one, lies in it and is not too large. What `$(…)` gives has lost the line breaks at its end, which a name may have.
 const READ: &str = r#"
-path=$(realpath -e -- "$1/$2" 2>/dev/null) || exit 66
+path=$(realpath -e -- "$1/$2" 2>/dev/null && echo /) || exit 66
+path=${path%??}
 case "$path" in "$1"/*) ;; *) exit 66 ;; esac
 [ -f "$path" ] || exit 66
 size=$(stat -c %s -- "$path") || exit 66
 [ "$size" -le "$3" ] || { echo "$size"; exit 67; }
 exec head -c "$(($3 + 1))" -- "$path"
 "#;
+/// The size of a file that is too large has fewer digits, and one that has grown meanwhile comes with one byte more.
+const MAX_NUMBER: u64 = 20;
 const ABSENT: Exit = Exit::Code(66);
 const TOO_LARGE: Exit = Exit::Code(67);
+
+/// How much of what unpacking complains of is told.
+const MAX_COMPLAINT: u64 = 2000;
+
+/// Until it is asked again whether a sandbox has ended, if that could not be known.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+const ASK_AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 
 /// A sandbox at Modal. Dropped, it is terminated in the background.
 pub(super) struct ModalSandbox {
@@ -42,19 +55,50 @@ pub(super) struct ModalSandbox {
     has_run: AtomicBool,
     /// Programs that are known to be there.
     programs: Mutex<Vec<String>>,
-    /// Cancelled when the sandbox has ended, by itself or not.
-    ended: CancellationToken,
-    /// Why, if it has.
-    reason: Mutex<Option<String>>,
+    end: Arc<Ending>,
+    /// Whether Modal has been told to end it.
+    is_terminated: AtomicBool,
     hold: Hold,
+    _waiting: AbortOnDropHandle<()>,
+}
+
+/// The end of a sandbox.
+#[derive(Debug, Default)]
+struct Ending {
+    /// Cancelled when it has ended, by itself or not.
+    ended: CancellationToken,
+    /// Why, if it has by itself.
+    reason: Mutex<Option<String>>,
+}
+
+impl Ending {
+    fn is(&self, end: End) {
+        self.reason.lock().get_or_insert_with(|| format!("it {end}"));
+        self.ended.cancel();
+    }
+}
+
+/// Waits until Modal has ended a sandbox. Whoever looks for changes begins and breaks off with each line that an agent prints; Modal is asked once.
+async fn wait_for_end(sandbox: Sandbox, ending: Arc<Ending>) {
+    let mut pause = ASK_AGAIN;
+    loop {
+        match sandbox.wait().await {
+            Ok(end) => return ending.is(end),
+            Err(error) => tracing::debug!(sandbox = sandbox.id(), %error, "it cannot be known whether a sandbox has ended"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(ASK_AGAIN_AT_MOST);
+    }
 }
 
 impl ModalSandbox {
     /// One in which nothing has run.
     pub(super) fn new(sandbox: Sandbox, watch: Watch, hold: Hold) -> Self {
         let layout = Layout { home: HOME.to_owned(), workspace: WORKSPACE.to_owned(), projects: PROJECTS.to_owned() };
-        let (has_run, ended) = (AtomicBool::new(false), CancellationToken::new());
-        Self { sandbox, layout, watch, has_run, programs: Mutex::default(), ended, reason: Mutex::default(), hold }
+        let end = Arc::<Ending>::default();
+        let waiting = AbortOnDropHandle::new(tokio::spawn(wait_for_end(sandbox.clone(), Arc::clone(&end))));
+        let (has_run, is_terminated) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { sandbox, layout, watch, has_run, programs: Mutex::default(), end, is_terminated, hold, _waiting: waiting }
     }
 
     /// One that has been a session's before.
@@ -71,18 +115,17 @@ impl ModalSandbox {
 
     fn failed(&self, error: Error) -> sandbox::Error {
         if let Error::Ended { end, .. } = &error {
-            self.reason.lock().get_or_insert_with(|| format!("it {end}"));
-            self.ended.cancel();
+            self.end.is(end.clone());
         }
         process::failed(error)
     }
 
     fn gone(&self) -> sandbox::Error {
-        sandbox::Error::Gone(self.reason.lock().clone().unwrap_or_else(|| "it was ended".to_owned()))
+        sandbox::Error::Gone(self.end.reason.lock().clone().unwrap_or_else(|| "it was ended".to_owned()))
     }
 
     fn check_open(&self) -> Result<(), sandbox::Error> {
-        if self.ended.is_cancelled() { Err(self.gone()) } else { Ok(()) }
+        if self.end.ended.is_cancelled() { Err(self.gone()) } else { Ok(()) }
     }
 
     async fn unpack(&self, packed: Vec<u8>) -> Result<(), sandbox::Error> {
@@ -99,7 +142,7 @@ impl ModalSandbox {
             return Ok(());
         }
         let mut said = String::new();
-        let _ = stderr.read_to_string(&mut said).await;
+        let _ = (&mut stderr).take(MAX_COMPLAINT).read_to_string(&mut said).await;
         Err(sandbox::Error::Failed(format!("failed to write files into the sandbox: {exit}: {}", said.trim())))
     }
 }
@@ -148,11 +191,7 @@ impl sandbox::Sandbox for ModalSandbox {
     async fn changes(&self) -> Result<Vec<RelativePath>, sandbox::Error> {
         tokio::select! {
             changes = self.watch.changes() => changes.map_err(|error| self.failed(error)),
-            end = self.sandbox.wait() => match end {
-                Ok(end) => Err(self.failed(Error::Ended { sandbox_id: self.sandbox.id().to_owned(), end })),
-                Err(error) => Err(self.failed(error)),
-            },
-            () = self.ended.cancelled() => Err(self.gone()),
+            () = self.end.ended.cancelled() => Err(self.gone()),
         }
     }
 
@@ -165,8 +204,9 @@ impl sandbox::Sandbox for ModalSandbox {
     async fn read(&self, path: &RelativePath, limit: u64) -> Result<Content, sandbox::Error> {
         self.check_open()?;
         let command = Command::new("sh").args(["-c", READ, "sh", WORKSPACE, path.as_str(), &limit.to_string()]);
-        let read = async { self.sandbox.exec(&command).await?.finish().await };
-        let finished = read.await.map_err(|error| self.failed(error))?;
+        let printed = limit.saturating_add(MAX_NUMBER);
+        let finished = helper::ask(&self.sandbox, "reading a workspace file", command, Vec::new(), printed).await;
+        let finished = finished.map_err(|error| self.failed(error))?;
         let unreadable = |reason: &str| sandbox::Error::Failed(format!("failed to read {path} in the workspace: {reason}"));
         match finished.exit {
             Exit::Code(0) if finished.stdout.len() as u64 > limit => Ok(Content::TooLarge { size: finished.stdout.len() as u64 }),
@@ -181,9 +221,12 @@ impl sandbox::Sandbox for ModalSandbox {
     }
 
     async fn terminate(&self) -> Result<(), sandbox::Error> {
-        self.ended.cancel();
+        self.end.ended.cancel();
         match self.sandbox.terminate().await {
-            Ok(()) | Err(Error::NotFound { .. } | Error::Ended { .. }) => Ok(()),
+            Ok(()) | Err(Error::NotFound { .. } | Error::Ended { .. }) => {
+                self.is_terminated.store(true, Ordering::Relaxed);
+                Ok(())
+            }
             Err(error) => Err(process::failed(error)),
         }
     }
@@ -191,7 +234,7 @@ impl sandbox::Sandbox for ModalSandbox {
 
 impl Drop for ModalSandbox {
     fn drop(&mut self) {
-        if !self.ended.is_cancelled() {
+        if !self.is_terminated.load(Ordering::Relaxed) {
             self.hold.keeper.terminate_later(self.sandbox.clone());
         }
     }

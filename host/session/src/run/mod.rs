@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use opentelemetry::trace::SpanBuilder;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::event::TurnOutcome;
@@ -41,7 +41,7 @@ pub struct Limits {
     pub line_bytes: usize,
     /// The largest workspace file whose contents are kept, in bytes.
     pub file_bytes: u64,
-    /// How long the sandbox and the agent may take until the agent answers.
+    /// How long the sandbox, and then the agent, may take to start without a sign of progress.
     pub start_timeout: Duration,
     /// How long an agent may take to end a turn that was interrupted, before it is ended itself. Claude takes 20 ms.
     pub interrupt_grace: Duration,
@@ -204,21 +204,26 @@ impl Run {
 async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc::Sender<RunEvent>) {
     let limits = plan.limits;
     let provider = plan.provider.name();
-    let mut watch = plan.metrics.sandbox(provider);
+    let mut lifetime = plan.metrics.sandbox(provider);
     let span = plan.cause.child(|| SpanBuilder::from_name("sandbox start"));
     span.set("provider", provider);
-    let starting = span.cause().carry(start::start(plan, &events));
+    let (progress, progressed) = watch::channel(());
+    let starting = span.cause().carry(start::start(plan, &events, &progress));
     let started = tokio::select! {
-        started = tokio::time::timeout(limits.start_timeout, starting) => started,
-        () = stopped(&mut commands, &events) => Ok(Err(End::Stopped)),
+        started = starting => started,
+        () = stands_still(progressed, limits.start_timeout) => {
+            let message = format!("the start of the sandbox made no progress in {} s", limits.start_timeout.as_secs());
+            Err(End::Failed { code: "SANDBOX_FAILED", message })
+        }
+        () = stopped(&mut commands, &events) => Err(End::Stopped),
     };
-    if let Ok(Err(End::Failed { code, .. })) = &started {
+    if let Err(End::Failed { code, .. }) = &started {
         span.failed(*code);
     }
     drop(span);
     let end = match started {
-        Ok(Ok(started)) => {
-            watch.started();
+        Ok(started) => {
+            lifetime.started();
             let sandbox = Arc::clone(&started.sandbox);
             let end = pump::pump(started, limits, &mut commands, &events).await;
             if let Err(error) = sandbox.terminate().await {
@@ -226,13 +231,9 @@ async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc:
             }
             end
         }
-        Ok(Err(end)) => end,
-        Err(_elapsed) => End::Failed {
-            code: "SANDBOX_FAILED",
-            message: format!("failed to start the sandbox within {} s", limits.start_timeout.as_secs()),
-        },
+        Err(end) => end,
     };
-    watch.ends(match &end {
+    lifetime.ends(match &end {
         End::Stopped => "stopped",
         End::Failed { code, .. } => code,
     });
@@ -244,6 +245,11 @@ async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc:
         }
     }
     send(&events, RunEvent::Ended(end)).await;
+}
+
+/// Waits until there was no progress for so long.
+async fn stands_still(mut progressed: watch::Receiver<()>, limit: Duration) {
+    while tokio::time::timeout(limit, progressed.changed()).await.is_ok_and(|changed| changed.is_ok()) {}
 }
 
 /// Waits for the word to stop, while there is nothing yet that could take other commands.

@@ -14,6 +14,9 @@ use crate::ports::sandbox::{self, File, Needs, Process, Project, Provided, Root,
 use crate::ports::store;
 use crate::profile::{BundledMcp, Profile};
 
+/// Files that count as a step when many are taken in.
+const REPORTED: usize = 20;
+
 /// A sandbox with the agent's process in it.
 pub(super) struct Started {
     pub(super) sandbox: Arc<dyn Sandbox>,
@@ -25,13 +28,16 @@ pub(super) struct Started {
 }
 
 /// Makes the sandbox, lays everything down in one go and starts the agent.
-pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result<Started, End> {
+///
+/// Each step forward is told to `progressed`.
+pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progressed: &watch::Sender<()>) -> Result<Started, End> {
     let profile = load_profile(&plan).await?;
     let transcripts = restore_transcripts(&plan).await?;
 
     let progress = |text: &str| {
         // What is told to people on the way may be left out when the session does not keep up.
         drop(events.try_send(RunEvent::Progress(text.to_owned())));
+        progressed.send_replace(());
     };
     let spec = Spec {
         session: plan.session.clone(),
@@ -49,7 +55,10 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>) -> Result
     let mut files = if is_adopted {
         // What the agent did after the last report: the sandbox has the latest workspace.
         let changed = sandbox.flush_changes().await.map_err(sandbox_failed)?;
-        files::report(sandbox.as_ref(), changed, plan.limits.file_bytes, events).await;
+        for changed in changed.chunks(REPORTED) {
+            files::report(sandbox.as_ref(), changed.to_vec(), plan.limits.file_bytes, events).await;
+            progressed.send_replace(());
+        }
         Vec::new()
     } else {
         restore_workspace(&plan).await?

@@ -31,6 +31,7 @@ use self::proto::client::modal_client_server::ModalClientServer;
 use self::proto::task_command_router::task_command_router_server::TaskCommandRouterServer;
 pub use self::sandbox::Sandbox;
 pub use self::world::{BuildEnd, Options, World};
+pub use tonic::Code;
 
 /// What a message may have.
 const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
