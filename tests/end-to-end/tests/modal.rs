@@ -1,6 +1,6 @@
 //! What is different where sandboxes are at Modal. That the rest is the same is shown by other tests with `AGENT_HOST_TEST_PROVIDER=modal`.
 
-#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
