@@ -83,7 +83,7 @@ impl Operation {
         match self {
             Self::Copy => {
                 let files = Files::new().file("million", bytes(1_000_000)).executable("bin/greet", "#!/bin/sh\necho hello\n");
-                let image = Image::from_registry("debian:12-slim").copy(files, "/opt/copied").dockerfile_commands(["RUN other"]);
+                let image = Image::from_registry("debian:12-slim").copy(files, "/opt/copied").dockerfile_commands(["RUN true other"]);
                 let image = image.build(&world.app).await?;
                 let created = Sandbox::create(&world.app, &image, &SandboxOptions::new()).await?;
                 assert!(created.fs().read("/opt/copied/million").await? == bytes(1_000_000));
@@ -91,7 +91,7 @@ impl Operation {
                 created.terminate().await
             }
             Self::Create => {
-                let image = Image::from_registry("debian:12-slim").dockerfile_commands(["RUN other"]).build(&world.app).await?;
+                let image = Image::from_registry("debian:12-slim").dockerfile_commands(["RUN true other"]).build(&world.app).await?;
                 let options = SandboxOptions::new().tag("cell", "this");
                 match Sandbox::create(&world.app, &image, &options).await {
                     Ok(created) => {
@@ -223,7 +223,7 @@ async fn cell(operation: Operation, wrong: &Wrong) -> (Outcome, Duration) {
         Wrong::Expired => world.fake.world().expire_tokens(),
         Wrong::Late => {}
         Wrong::Preempted => world.fake.world().running()[0].preempt(),
-        Wrong::Unbuildable => world.fake.world().fail_builds_with("RUN other"),
+        Wrong::Unbuildable => world.fake.world().fail_builds_with("RUN true other"),
     }
     if let (Wrong::Call(Fault::Unavailable, usize::MAX), Operation::Wait) = (wrong, operation) {
         let running = world.fake.world().running();
