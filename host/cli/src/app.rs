@@ -10,7 +10,7 @@ use agent_host_agents::echo::Echo;
 use agent_host_modal::Client;
 use agent_host_sandboxes::local::{self, Local};
 use agent_host_sandboxes::modal::{self, Modal};
-use agent_host_session::manager::{Manager, Settings};
+use agent_host_session::manager::{InterruptedTurn, Manager, Settings};
 use agent_host_session::ports::agent::Architecture;
 use agent_host_session::ports::environment::System;
 use agent_host_session::ports::sandbox::Provider;
@@ -28,8 +28,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::agenda;
 use crate::components::{Configured, ConfiguredHooks, Grantor, Operator, instances, memory as bytes, spool_options};
-use crate::config::choice::{Isolation, Network, OnStart as OnStartChoice, Provider as ProviderChoice};
+use crate::config::choice::{
+    InterruptedTurn as InterruptedTurnChoice, Isolation, Network, OnStart as OnStartChoice, Provider as ProviderChoice,
+};
 use crate::config::grant::Component;
 use crate::config::schema::Config;
 use crate::config::{profiles, schema};
@@ -71,6 +74,7 @@ impl Host {
             architectures(&config.agents),
             Arc::new(System),
             roster.hooks(),
+            Arc::new(agenda::Files::open(data_dir.agenda())?),
             settings(config),
         );
         let control: Arc<dyn Control> = Arc::<Manager>::clone(&manager);
@@ -112,6 +116,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     tracing::info!(%address, "serving");
+    manager.take_up();
     if config.auth.api_keys.is_empty() {
         tracing::warn!(
             "without auth.api_keys every program on this machine can use the API, and so can agents in local sandboxes, which share its network"
@@ -273,6 +278,10 @@ fn settings(config: &Config) -> Settings {
         idle_timeout: session.idle_timeout,
         sync_interval: session.sync_interval,
         shutdown_grace: session.shutdown_grace,
+        interrupted_turn: match session.interrupted_turn {
+            InterruptedTurnChoice::Report => InterruptedTurn::Report,
+            InterruptedTurnChoice::Resume => InterruptedTurn::Resume,
+        },
         queue: limits.queue,
         message_bytes: bytes(limits.message),
         options_bytes: bytes(limits.options),

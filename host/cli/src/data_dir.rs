@@ -107,6 +107,11 @@ impl DataDir {
         sandboxes(&self.path)
     }
 
+    /// Sessions in which something goes on.
+    pub fn agenda(&self) -> PathBuf {
+        self.path.join("agenda")
+    }
+
     /// The database of the built-in adapter.
     pub fn database(&self) -> PathBuf {
         self.path.join("agent-host.db")

@@ -1,6 +1,7 @@
 //! The binary `agent-host`: parse, configure, build, run, drain.
 #![forbid(unsafe_code)]
 
+pub mod agenda;
 pub mod app;
 pub mod args;
 pub mod components;

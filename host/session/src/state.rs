@@ -4,6 +4,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::block::{Block, SystemSubtype};
 use crate::event::{Event, Runtime, SubagentStatus, TurnOutcome};
 use crate::id::{BlockId, ConversationId, MessageId, Sequence};
@@ -12,6 +14,9 @@ use crate::metadata::Metadata;
 use crate::path::RelativePath;
 use crate::ports::environment::Environment;
 use crate::record::{FileInfo, SessionRecord};
+
+/// In the metadata of the block that says so: the id of the message whose turn began again.
+const RESUMED: &str = "resumedMessageId";
 
 /// A session.
 #[derive(Clone, Debug)]
@@ -152,23 +157,45 @@ impl State {
         }
     }
 
-    /// What a host that takes the session over has to add to it when the one before it ended in the middle of a turn.
-    pub fn repair(&self, environment: &dyn Environment) -> Vec<Event> {
+    /// What a host that takes the session over has to add to it when the one before it ended in the middle of a turn, which has ended with that, or `is_resumed`.
+    pub fn repair(&self, environment: &dyn Environment, is_resumed: bool) -> Vec<Event> {
         let mut events = self.close_open_blocks();
         let unfinished = self.subagents.iter().filter(|(_, conversation)| conversation.status.is_none());
         events.extend(unfinished.map(|(id, _)| Event::SubagentCompleted { id: id.clone(), status: SubagentStatus::Failed }));
-        if let Some(message_id) = self.running.clone() {
-            let block = Block::System(crate::block::System {
-                id: environment.uuid().into(),
-                timestamp: environment.now(),
-                subtype: SystemSubtype::Error,
-                message: "the host stopped before this turn had ended".to_owned(),
-                metadata: None,
-            });
-            events.extend(Event::whole_block(ConversationId::main(), block));
+        let Some(message_id) = self.running.clone() else { return events };
+        let system = |subtype, message: &str, metadata| crate::block::System {
+            id: environment.uuid().into(),
+            timestamp: environment.now(),
+            subtype,
+            message: message.to_owned(),
+            metadata,
+        };
+        if is_resumed {
+            let metadata = Some(json!({RESUMED: message_id}));
+            let block = system(SystemSubtype::Status, "the host stopped in the middle of this turn, which begins again", metadata);
+            events.extend(Event::whole_block(ConversationId::main(), Block::System(block)));
+        } else {
+            let block = system(SystemSubtype::Error, "the host stopped before this turn had ended", None);
+            events.extend(Event::whole_block(ConversationId::main(), Block::System(block)));
             events.push(Event::TurnEnded { message_id, outcome: TurnOutcome::Interrupted });
         }
         events
+    }
+
+    /// The message of the turn in whose middle the host before this one ended, if it was not begun again before: it may be what ends hosts.
+    pub fn interrupted(&self) -> Option<Message> {
+        let id = self.running.as_ref()?;
+        let was_resumed = |block: &Arc<Block>| match block.as_ref() {
+            Block::System(block) => block.metadata.as_ref().and_then(|metadata| metadata.get(RESUMED)?.as_str()) == Some(id.as_str()),
+            _ => false,
+        };
+        let Some(Block::UserMessage(block)) = self.block(&BlockId::from(id.clone())) else { return None };
+        // What was said about the turn comes after its message.
+        let after = self.main.blocks.iter().rev().take_while(|block| block.id().as_str() != id.as_str());
+        if after.into_iter().any(was_resumed) {
+            return None;
+        }
+        Some(Message { id: id.clone(), content: block.content.clone(), sent_digest: self.sent_digest(id).map(str::to_owned) })
     }
 
     /// Completes what began and will not go on: texts as they are, tools and subagents as failed.
@@ -415,7 +442,7 @@ mod tests {
             for event in turn().iter().take(cut).filter(|event| event.is_durable()) {
                 state.apply(event);
             }
-            for event in state.repair(&crate::ports::environment::System) {
+            for event in state.repair(&crate::ports::environment::System, false) {
                 state.apply(&event);
             }
             assert!(state.open.is_empty(), "cut at {cut}: blocks stay open");

@@ -90,5 +90,5 @@ fn the_record_folds_to_the_session_that_it_was() {
     assert_eq!(view.subagents.len(), 1);
     assert_eq!(view.metadata.cost_usd, Some(0.5));
     assert_eq!(view.record.options["model"], "large");
-    assert!(state.repair(&agent_host_session::ports::environment::System).is_empty());
+    assert!(state.repair(&agent_host_session::ports::environment::System, false).is_empty());
 }

@@ -23,7 +23,9 @@ mod wire;
 use std::collections::BTreeMap;
 
 use agent_host_session::event::Event;
+use agent_host_session::path::RelativePath;
 use agent_host_session::ports::agent::{Architecture, Invalid, Launch, LaunchContext};
+use agent_host_session::ports::sandbox::Layout;
 use agent_host_session::record::{Options as SessionOptionValues, StreamName};
 use bytes::Bytes;
 
@@ -70,6 +72,19 @@ impl Architecture for ClaudeAgentSdk {
 
     fn launch(&self, context: LaunchContext<'_>) -> Result<Launch, Invalid> {
         launch::launch(&self.options, context)
+    }
+
+    fn transcripts(&self, layout: &Layout) -> Option<RelativePath> {
+        RelativePath::new(transcript::directory(layout)).ok()
+    }
+
+    fn recover(
+        &self,
+        agent_session_id: &str,
+        stored: &BTreeMap<StreamName, Bytes>,
+        files: &[(RelativePath, Bytes)],
+    ) -> BTreeMap<StreamName, Bytes> {
+        transcript::recover(agent_session_id, stored, files)
     }
 
     fn import(&self, transcripts: &BTreeMap<StreamName, Bytes>) -> Result<Vec<Event>, Invalid> {

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use agent_host_session::id::ConversationId;
+use agent_host_session::path::RelativePath;
 use agent_host_session::ports::agent::Invalid;
 use agent_host_session::ports::sandbox::{File, Layout};
 use agent_host_session::record::StreamName;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 
 use super::wire;
@@ -37,7 +38,7 @@ pub(super) fn is_resumable(main: &[u8]) -> bool {
 
 /// The files that make `session` resumable.
 pub(super) fn restore(session: &str, transcripts: &BTreeMap<StreamName, Bytes>, layout: &Layout) -> Result<Vec<File>, Invalid> {
-    let directory = format!(".claude/projects/{}", project(&layout.workspace));
+    let directory = directory(layout);
     let mut files = Vec::new();
     for (stream, content) in transcripts {
         match stream {
@@ -72,6 +73,64 @@ fn split_metadata(content: &Bytes) -> (Bytes, Option<Bytes>) {
         Bytes::from(Value::Object(metadata).to_string())
     });
     (Bytes::from(transcript), metadata)
+}
+
+/// Where the command keeps all transcripts of sessions in a workspace, below the home directory.
+pub(super) fn directory(layout: &Layout) -> String {
+    format!(".claude/projects/{}", project(&layout.workspace))
+}
+
+/// What the files of a session have beyond what is stored of them, in whole lines. A file that has not grown from what is stored is left alone: it is another one.
+pub(super) fn recover(session: &str, stored: &BTreeMap<StreamName, Bytes>, files: &[(RelativePath, Bytes)]) -> BTreeMap<StreamName, Bytes> {
+    let mut added = BTreeMap::new();
+    for (path, content) in files {
+        let (stream, is_of) = match locate(path.as_str()) {
+            Some(Kept::Main { session }) => (StreamName::TranscriptMain, session),
+            Some(Kept::Subagent { session, id }) => (StreamName::TranscriptSubagent(id.to_owned()), session),
+            None => continue,
+        };
+        if is_of != session {
+            continue;
+        }
+        let known = stored.get(&stream).cloned().unwrap_or_default();
+        let (transcript, metadata) = split_metadata(&known);
+        let Some(tail) = after(&transcript, content) else { continue };
+        let mut tail = BytesMut::from(tail);
+        if metadata.is_none() {
+            tail.extend_from_slice(&kept_metadata(path, files));
+        }
+        if !tail.is_empty() {
+            added.insert(stream, tail.freeze());
+        }
+    }
+    added
+}
+
+/// The whole lines of a file behind all those that are stored; `None` if they are not in it in this order. The command mirrors most of its lines, and not those about requests.
+fn after<'a>(stored: &[u8], file: &'a [u8]) -> Option<&'a [u8]> {
+    let end = file.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let (file, _) = file.split_at(end);
+    let mut known = stored.split_inclusive(|byte| *byte == b'\n').peekable();
+    let mut seen = 0;
+    for line in file.split_inclusive(|byte| *byte == b'\n') {
+        if known.peek().is_none() {
+            break;
+        }
+        known.next_if_eq(&line);
+        seen += line.len();
+    }
+    known.peek().is_none().then(|| file.split_at(seen).1)
+}
+
+/// The line that stands for the small file beside a subagent's transcript, if there is one.
+fn kept_metadata(path: &RelativePath, files: &[(RelativePath, Bytes)]) -> Vec<u8> {
+    let beside = path.as_str().strip_suffix(".jsonl").map(|path| format!("{path}.meta.json"));
+    let kept = files.iter().find(|(path, _)| Some(path.as_str()) == beside.as_deref());
+    let Some(mut metadata) = kept.and_then(|(_, content)| serde_json::from_slice::<Map<String, Value>>(content).ok()) else {
+        return Vec::new();
+    };
+    metadata.insert("type".to_owned(), METADATA.into());
+    format!("{}\n", Value::Object(metadata)).into_bytes()
 }
 
 /// A transcript's lines that are text.
@@ -130,6 +189,37 @@ mod tests {
         ] {
             assert_eq!(locate(&other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_was_written_when_nobody_listened_is_found_in_whole_lines() {
+        let path = |name: &str| RelativePath::new(format!(".claude/projects/-workspace/{name}")).unwrap();
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        let main = |text: &str| vec![(path("s.jsonl"), bytes(text))];
+        let stored = |text: &str| BTreeMap::from([(StreamName::TranscriptMain, bytes(text))]);
+        let added = |stored: &BTreeMap<StreamName, Bytes>, files: &[(RelativePath, Bytes)]| {
+            recover("s", stored, files)
+                .into_iter()
+                .map(|(stream, tail)| (stream, String::from_utf8_lossy(&tail).into_owned()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(added(&stored("1\n"), &main("1\n2\n3\n")), [(StreamName::TranscriptMain, "2\n3\n".to_owned())]);
+        // What the command does not mirror is no other file.
+        assert_eq!(added(&stored("1\n3\n"), &main("1\n2\n3\n4\n")), [(StreamName::TranscriptMain, "4\n".to_owned())]);
+        // The last line was being written.
+        assert_eq!(added(&stored("1\n"), &main("1\n2\n{\"ty")), [(StreamName::TranscriptMain, "2\n".to_owned())]);
+        for (stored_text, file) in [("1\n", "1\n"), ("1\n2\n", "1\n"), ("1\n", "x\n2\n"), ("", "{\"ty")] {
+            assert_eq!(added(&stored(stored_text), &main(file)), [], "{stored_text:?} {file:?}");
+        }
+        assert_eq!(added(&stored("1\n"), &[(path("other.jsonl"), bytes("1\n2\n"))]), []);
+
+        let subagent = StreamName::TranscriptSubagent("a1".to_owned());
+        let files =
+            [(path("s/subagents/agent-a1.jsonl"), bytes("1\n")), (path("s/subagents/agent-a1.meta.json"), bytes("{\"agentType\":\"x\"}"))];
+        let line = "{\"agentType\":\"x\",\"type\":\"agent_metadata\"}\n";
+        assert_eq!(added(&BTreeMap::new(), &files), [(subagent.clone(), format!("1\n{line}"))]);
+        let known = BTreeMap::from([(subagent.clone(), bytes(&format!("{line}1\n")))]);
+        assert_eq!(added(&known, &[(path("s/subagents/agent-a1.jsonl"), bytes("1\n2\n"))]), [(subagent, "2\n".to_owned())]);
     }
 
     #[test]

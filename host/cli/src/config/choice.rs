@@ -76,6 +76,16 @@ choice! {
 }
 
 choice! {
+    /// What becomes of a turn in whose middle the host was killed.
+    InterruptedTurn {
+        /// It has ended, and the conversation says so.
+        Report = "report",
+        /// The agent gets its message again, once.
+        Resume = "resume",
+    }
+}
+
+choice! {
     /// What programs in a sandbox can reach.
     Network {
         /// Everything.

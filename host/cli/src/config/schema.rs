@@ -10,7 +10,7 @@ use std::time::Duration;
 use agent_host_api::Origin;
 use agent_host_wasm::grants::{HttpRule, NetworkRule};
 
-use super::choice::{Begin, Isolation, LogFormat, Network, OnStart, Provider};
+use super::choice::{Begin, InterruptedTurn, Isolation, LogFormat, Network, OnStart, Provider};
 use super::grant::{Component, Database, Directory, WasmFile};
 use super::hook::HookName;
 use super::secret::{ApiKey, Secret};
@@ -307,6 +307,9 @@ section! {
         idle_timeout: Duration = "15m" because "people come back within it, and a forgotten sandbox does not cost for long";
         /// How often a running turn is stored, besides at its end.
         sync_interval: Duration = "30s" because "it is how much of an agent's work may be lost with its machine";
+        /// What becomes of a turn in whose middle the host was killed: it has ended and the conversation says so (`"report"`), or the agent gets its message again, once
+        /// (`"resume"`).
+        interrupted_turn: InterruptedTurn = "report" because "what the agent had done by then would be done again";
         /// How long running turns may go on after the host was told to stop. After it, everything is stored and the sandboxes end.
         shutdown_grace: Duration = "10s" because "orchestrators kill 30 s after they ask, and storing needs its part of that";
         /// How long a sandbox, and then the agent in it, may take to be ready without a sign of progress. Building an image is one.

@@ -26,12 +26,29 @@ pub(super) const STAGING: &str = "staging";
 /// Says which session and epoch a sandbox is for, to whoever finds its directory.
 const TAG: &str = "sandbox.json";
 
-/// What it says.
-#[derive(Serialize, Deserialize)]
-struct Tag {
-    session: SessionId,
-    epoch: Epoch,
+/// Is there when a session's files are all in the sandbox.
+const LAID_DOWN: &str = "laid-down";
+
+/// What the tag says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Tag {
+    pub(super) session: SessionId,
+    pub(super) epoch: Epoch,
     created: Timestamp,
+    /// How its programs see it: paths are others with isolation.
+    #[serde(default)]
+    isolated: bool,
+}
+
+impl Tag {
+    fn of(spec: &Spec, isolated: bool) -> Self {
+        Self { session: spec.session.clone(), epoch: spec.epoch, created: Timestamp::now(), isolated }
+    }
+
+    /// Whether a sandbox with this tag is the session's own, and nothing was written for the session since.
+    pub(super) fn is_latest_of(&self, spec: &Spec, isolated: bool) -> bool {
+        self.session == spec.session && spec.epoch.0.checked_sub(1) == Some(self.epoch.0) && self.isolated == isolated
+    }
 }
 
 /// How often the removal is tried: a process that is just being killed may still make files in a directory that is being emptied.
@@ -50,7 +67,7 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Makes the directories and the tag.
-    pub(super) fn make(root: &Path, spec: &Spec) -> io::Result<Self> {
+    pub(super) fn make(root: &Path, spec: &Spec, isolated: bool) -> io::Result<Self> {
         let id = Uuid::now_v7().to_string();
         let path = root.join(&id);
         let mut builder = fs::DirBuilder::new();
@@ -60,9 +77,18 @@ impl Directory {
         for part in [HOME, WORKSPACE, TEMPORARY, STAGING] {
             builder.create(directory.path.join(part))?;
         }
-        let tag = Tag { session: spec.session.clone(), epoch: spec.epoch, created: Timestamp::now() };
-        fs::write(directory.path.join(TAG), serde_json::to_string(&tag)?)?;
+        directory.tag(spec, isolated)?;
         Ok(directory)
+    }
+
+    /// Says whose it is.
+    pub(super) fn tag(&self, spec: &Spec, isolated: bool) -> io::Result<()> {
+        fs::write(self.path.join(TAG), serde_json::to_string(&Tag::of(spec, isolated))?)
+    }
+
+    /// Says that a session's files are all in it.
+    pub(super) fn mark_laid_down(&self) -> io::Result<()> {
+        fs::write(self.path.join(LAID_DOWN), [])
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -141,6 +167,25 @@ fn sandboxes(root: &Path) -> io::Result<Vec<(String, PathBuf)>> {
         }
     }
     Ok(found)
+}
+
+/// Ends the processes of the sandboxes in a root that no host uses, removes those that no session can take up, and gives the others.
+pub(super) fn end_processes(root: &Path) -> io::Result<Vec<(Tag, Directory)>> {
+    let mut left = Vec::new();
+    for (id, path) in sandboxes(root)? {
+        tree::kill_marked(&path);
+        let tag: Option<Tag> = fs::read(path.join(TAG)).ok().and_then(|tag| serde_json::from_slice(&tag).ok());
+        let is_whole = path.join(LAID_DOWN).is_file();
+        let directory = Directory { id, path };
+        match tag.filter(|_| is_whole) {
+            Some(tag) => left.push((tag, directory)),
+            // Dropped, it is removed.
+            None => {
+                tracing::info!(path = %directory.path.display(), "removing a sandbox that an earlier host left, and that was never complete")
+            }
+        }
+    }
+    Ok(left)
 }
 
 /// Ends the processes and removes the directories of the sandboxes in a root that no host uses: those of an earlier one.

@@ -80,6 +80,19 @@ impl Files {
         if size > limit { Ok(Content::TooLarge { size }) } else { Ok(Content::Bytes(Bytes::from(content))) }
     }
 
+    /// The regular files in a directory below the home directory and in those in it, with their paths below the home directory.
+    pub(super) fn read_home(&self, directory: &RelativePath, limit: u64) -> io::Result<Vec<(RelativePath, Bytes)>> {
+        let home = self.directory.open_dir(directory::HOME)?;
+        let mut found = Vec::new();
+        let mut room = limit;
+        match home.open_dir(directory.as_str()) {
+            Ok(opened) => read_all(&opened, directory.as_str(), &mut room, &mut found)?,
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(found)
+    }
+
     /// Makes an empty file or directory at `path` below the home or temporary directory or the workspace, unless there is something already.
     pub(super) fn make_mount_point(&self, mount: Mount, path: &Path, is_directory: bool) -> io::Result<()> {
         let root = self.mounted(mount)?;
@@ -109,6 +122,27 @@ impl Files {
             Mount::Temporary => directory::TEMPORARY,
         })
     }
+}
+
+/// Reads the regular files in a directory and in those in it, as long as there is room.
+fn read_all(directory: &Dir, path: &str, room: &mut u64, found: &mut Vec<(RelativePath, Bytes)>) -> io::Result<()> {
+    for entry in directory.entries()? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = format!("{path}/{name}");
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            read_all(&entry.open_dir()?, &path, room, found)?;
+        } else if kind.is_file()
+            && let Ok(path) = RelativePath::new(path)
+        {
+            let mut content = Vec::new();
+            entry.open()?.take(room.saturating_add(1)).read_to_end(&mut content)?;
+            *room = room.checked_sub(content.len() as u64).ok_or_else(|| io::Error::other("the files are too large"))?;
+            found.push((path, content.into()));
+        }
+    }
+    Ok(())
 }
 
 /// One of the directories that an isolated agent can write to.

@@ -46,7 +46,6 @@ pub(super) async fn install(sandbox: &LocalSandbox, project: &Project, projects:
         let mut reader = AbortOnDropHandle::new(reader);
         let _ = tokio::time::timeout(DRAIN, &mut reader).await;
     }
-    sandbox.begin_anew();
     let complaint = String::from_utf8_lossy(&complaint.lock()).trim().to_owned();
     if exit.code == Some(0) { Ok(()) } else { Err(failed(format!("{exit}: {complaint}"))) }
 }

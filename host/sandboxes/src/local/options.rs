@@ -42,7 +42,7 @@ pub enum Isolation {
 /// How local sandboxes are made.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory for sandboxes, below the host's data directory. **It is this host's alone: whatever an earlier host left there is removed.**
+    /// The directory for sandboxes, below the host's data directory. **It is this host's alone: what an earlier host left there is taken up by its session, or removed.**
     pub root: PathBuf,
     /// Whether the agent is kept from the rest of the machine.
     pub isolation: Isolation,

@@ -1,17 +1,22 @@
 //! The local provider: prepares the machine once, then makes sandboxes.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use agent_host_session::id::SessionId;
 use agent_host_session::ports::sandbox::{self, Provided};
 use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::bubblewrap::{self, Bubblewrap};
-use super::directory;
+use super::directory::{self, Directory, Tag};
 use super::install;
 use super::options::{Isolation, Options};
 use super::sandbox::LocalSandbox;
@@ -22,6 +27,9 @@ use crate::projects::Projects;
 
 /// What belongs to the provider itself, in the root beside the sandboxes, which have UUIDs as names.
 const OWN_DIRECTORY: &str = ".host";
+
+/// How long the directories of an earlier process of the host are kept for their sessions.
+const ORPHAN_GRACE: Duration = Duration::from_secs(10 * 60);
 
 /// Why there can be no local sandboxes.
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +86,15 @@ pub(super) struct Machine {
 pub struct Local {
     machine: Arc<Machine>,
     projects: Projects,
+    left: Arc<Mutex<Left>>,
 }
 
+/// What an earlier process of the host has left, by session.
+type Left = BTreeMap<SessionId, Vec<(Tag, Directory)>>;
+
 impl Local {
-    /// Prepares the root directory, ends and removes what an earlier host left there, and finds out whether bubblewrap works, by running it.
+    /// Prepares the root directory, ends the processes that an earlier host left, and finds out whether bubblewrap works, by running it. Directories that were left are
+    /// kept for a while, for their sessions to take them up.
     ///
     /// Blocks for some tens of milliseconds, longer if much is to be removed. The caller must hold the lock of the data directory that the root is in.
     ///
@@ -95,14 +108,26 @@ impl Local {
             value: pattern,
             reason: error.to_string(),
         })?;
-        directory::end_all(&root).map_err(|source| Error::Io { action: "clear", path: root.clone(), source })?;
+        let found = directory::end_processes(&root).map_err(|source| Error::Io { action: "clear", path: root.clone(), source })?;
         let own = root.join(OWN_DIRECTORY);
         make_private(&own)?;
         let bubblewrap = isolate(&options, &own, readable)?;
         let hub = Hub::new(&root, &own, ignore)?;
         let spawner = Spawner::start().map_err(Error::Spawner)?;
         let projects = Projects::new(options.projects.as_ref());
-        Ok(Self { projects, machine: Arc::new(Machine { root, bubblewrap, path: options.path, spawner, hub }) })
+        let left = Arc::<Mutex<Left>>::default();
+        for (tag, directory) in found {
+            left.lock().entry(tag.session.clone()).or_default().push((tag, directory));
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let left = Arc::downgrade(&left);
+            runtime.spawn(async move {
+                tokio::time::sleep(ORPHAN_GRACE).await;
+                // Dropped, they are removed.
+                drop(left.upgrade().map(|left| std::mem::take(&mut *left.lock())));
+            });
+        }
+        Ok(Self { projects, left, machine: Arc::new(Machine { root, bubblewrap, path: options.path, spawner, hub }) })
     }
 
     /// Whether agents are kept from the rest of the machine.
@@ -118,6 +143,9 @@ impl sandbox::Provider for Local {
     }
 
     async fn start(&self, spec: sandbox::Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Provided, sandbox::Error> {
+        if let Some(sandbox) = self.adopt(&spec).await? {
+            return Ok(Provided { sandbox: Box::new(sandbox), is_adopted: true });
+        }
         progress("making directories");
         let packages: Vec<&String> = spec.needs.npm_packages.iter().chain(&spec.needs.pip_packages).collect();
         if !packages.is_empty() {
@@ -132,7 +160,26 @@ impl sandbox::Provider for Local {
             progress(&format!("installing the MCP server {}", project.name));
             install::install(&sandbox, project, &self.projects).await?;
         }
+        sandbox.give();
         Ok(Provided::new(sandbox))
+    }
+
+    async fn find(&self, spec: sandbox::Spec) -> Result<Option<Box<dyn sandbox::Sandbox>>, sandbox::Error> {
+        Ok(self.adopt(&spec).await?.map(|sandbox| Box::new(sandbox) as _))
+    }
+}
+
+impl Local {
+    /// The sandbox that an earlier process of the host has left for the session, if nothing was written for it since. All others of the session are removed.
+    async fn adopt(&self, spec: &sandbox::Spec) -> Result<Option<LocalSandbox>, sandbox::Error> {
+        let Some(left) = self.left.lock().remove(&spec.session) else { return Ok(None) };
+        let isolated = self.machine.bubblewrap.is_some();
+        let Some((_, directory)) = left.into_iter().find(|(tag, _)| tag.is_latest_of(spec, isolated)) else { return Ok(None) };
+        let (machine, spec) = (Arc::clone(&self.machine), spec.clone());
+        tracing::info!(session = %spec.session, sandbox = directory.id, "a sandbox that an earlier process left is taken up");
+        tokio::task::spawn_blocking(move || LocalSandbox::adopt(machine, directory, &spec).map(Some))
+            .await
+            .map_err(|error| sandbox::Error::Failed(format!("failed to take up a sandbox: {error}")))?
     }
 }
 

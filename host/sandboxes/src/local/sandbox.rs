@@ -2,11 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::sandbox::{Command, Content, Error, File, Layout, Process, Root, Sandbox, Spec};
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -38,6 +40,10 @@ pub(super) struct LocalSandbox {
     files: Arc<Files>,
     watch: Watch,
     processes: Mutex<Processes>,
+    /// Whether the session has it: what is written into it from then on are the session's files.
+    is_given: AtomicBool,
+    /// Whether they are in it.
+    is_laid_down: AtomicBool,
     family: Arc<Family>,
     /// Cancelled when the sandbox begins to end.
     closing: CancellationToken,
@@ -55,9 +61,28 @@ struct Processes {
 impl LocalSandbox {
     /// Makes the directories and begins to watch them. Blocks.
     pub(super) fn make(machine: Arc<Machine>, spec: &Spec) -> Result<Self, Error> {
-        let failed = |error: io::Error| Error::Failed(format!("failed to make a sandbox in {}: {error}", machine.root.display()));
-        let directory = Arc::new(Directory::make(&machine.root, spec).map_err(failed)?);
-        let files = Arc::new(Files::open(&directory).map_err(failed)?);
+        let root = machine.root.clone();
+        let failed = |error: io::Error| Error::Failed(format!("failed to make a sandbox in {}: {error}", root.display()));
+        let directory = Directory::make(&machine.root, spec, machine.bubblewrap.is_some()).map_err(failed)?;
+        Self::over(machine, directory).map_err(failed)
+    }
+
+    /// Takes over the directories that an earlier process of the host has left for the session. Blocks.
+    pub(super) fn adopt(machine: Arc<Machine>, directory: Directory, spec: &Spec) -> Result<Self, Error> {
+        let failed = |error: io::Error| Error::Failed(format!("failed to take up the sandbox of session {}: {error}", spec.session));
+        directory.tag(spec, machine.bubblewrap.is_some()).map_err(failed)?;
+        let sandbox = Self::over(machine, directory).map_err(failed)?;
+        sandbox.processes.lock().requested = true;
+        sandbox.is_given.store(true, Ordering::Relaxed);
+        // What is there has been seen already; what is not there any more is seen now.
+        sandbox.watch.add_known(spec.files.iter().map(|file| file.path.clone()));
+        sandbox.watch.look_at_everything();
+        Ok(sandbox)
+    }
+
+    fn over(machine: Arc<Machine>, directory: Directory) -> io::Result<Self> {
+        let directory = Arc::new(directory);
+        let files = Arc::new(Files::open(&directory)?);
         let watch = Watch::start(&machine.hub, &directory.id, Arc::clone(&files));
         let layout = launch::layout(&machine, &directory);
         let family = Arc::new(Family::new(directory.path().to_owned()));
@@ -68,15 +93,18 @@ impl LocalSandbox {
             files,
             watch,
             processes: Mutex::default(),
+            is_given: AtomicBool::new(false),
+            is_laid_down: AtomicBool::new(false),
             family,
             closing: CancellationToken::new(),
             ended: OnceCell::new(),
         })
     }
 
-    /// What has run until now was to make it ready: the files are as they are given.
-    pub(super) fn begin_anew(&self) {
+    /// The session gets it. What has run until now was to make it ready.
+    pub(super) fn give(&self) {
         self.processes.lock().requested = false;
+        self.is_given.store(true, Ordering::Relaxed);
     }
 
     fn check_open(&self) -> Result<(), Error> {
@@ -155,6 +183,11 @@ impl Sandbox for LocalSandbox {
             })
         });
         let result = written.await?;
+        if result.is_ok() && self.is_given.load(Ordering::Relaxed) && !self.is_laid_down.swap(true, Ordering::Relaxed) {
+            let directory = Arc::clone(&self.directory);
+            let marked = self.blocking("mark a sandbox", move || directory.mark_laid_down()).await?;
+            marked.map_err(|error| Error::Failed(format!("failed to mark sandbox {}: {error}", self.directory.id)))?;
+        }
         if !is_watched {
             return result;
         }
@@ -207,6 +240,14 @@ impl Sandbox for LocalSandbox {
         let work =
             move || files.read(&path, limit).map_err(|error| Error::Failed(format!("failed to read {path} in the workspace: {error}")));
         self.blocking("read a file", work).await?
+    }
+
+    async fn read_home(&self, directory: &RelativePath, limit: u64) -> Result<Vec<(RelativePath, Bytes)>, Error> {
+        self.check_open()?;
+        let (files, directory) = (Arc::clone(&self.files), directory.clone());
+        let work =
+            move || files.read_home(&directory, limit).map_err(|error| Error::Failed(format!("failed to read {directory}: {error}")));
+        self.blocking("read files of an agent", work).await?
     }
 
     async fn terminate(&self) -> Result<(), Error> {

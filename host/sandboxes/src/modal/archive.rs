@@ -1,9 +1,11 @@
 //! All files of a session in one archive.
 
-use std::io;
+use std::io::{self, Read as _};
 
+use agent_host_session::path::RelativePath;
 use agent_host_session::ports::sandbox::{File, Root};
-use tar::{Builder, EntryType, Header};
+use bytes::Bytes;
+use tar::{Archive, Builder, EntryType, Header};
 
 use super::{HOME, WORKSPACE};
 
@@ -23,4 +25,18 @@ pub(super) fn pack(files: &[File]) -> io::Result<Vec<u8>> {
         archive.append_data(&mut header, path, file.content.as_ref())?;
     }
     archive.into_inner()
+}
+
+/// The regular files of an archive whose paths can be.
+pub(super) fn unpack(archive: &[u8]) -> io::Result<Vec<(RelativePath, Bytes)>> {
+    let mut files = Vec::new();
+    for entry in Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.to_str().and_then(|path| RelativePath::new(path).ok());
+        let Some(path) = path.filter(|_| entry.header().entry_type() == EntryType::Regular) else { continue };
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content)?;
+        files.push((path, content.into()));
+    }
+    Ok(files)
 }

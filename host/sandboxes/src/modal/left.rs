@@ -134,8 +134,7 @@ impl Inner {
 
     /// The sandbox that an earlier process has left for this session, if nothing was written for the session since, and it is like the one that would be made.
     pub(super) async fn adopt(&self, spec: &Spec, shape: &Shape) -> Option<ModalSandbox> {
-        let mut looked = self.left.was_looked_at.subscribe();
-        let _ = tokio::time::timeout(FIRST_LOOK, looked.wait_for(|looked| *looked)).await;
+        self.first_look().await;
         let mut waiting: Vec<(Listed, Hold)> = {
             // From the moment when one is not waiting any more it is held: between the two it would be ended as one that nobody has.
             let mut state = self.left.state.lock();
@@ -166,6 +165,18 @@ impl Inner {
         }
         self.keeper.terminate_later(sandbox);
         None
+    }
+
+    /// Whether an earlier process has left a sandbox for a session.
+    pub(super) async fn has_left(&self, session: &SessionId) -> bool {
+        self.first_look().await;
+        self.left.state.lock().waiting.contains_key(session)
+    }
+
+    async fn first_look(&self) {
+        let mut looked = self.left.was_looked_at.subscribe();
+        // Whatever comes of the look is said.
+        let _ = tokio::time::timeout(FIRST_LOOK, looked.wait_for(|looked| *looked)).await;
     }
 
     async fn take_up(&self, sandbox: &Sandbox, spec: &Spec, shape: &Shape) -> Result<Option<Watch>, Error> {

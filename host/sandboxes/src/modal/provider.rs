@@ -136,6 +136,11 @@ impl sandbox::Provider for Modal {
         }
     }
 
+    async fn find(&self, spec: Spec) -> Result<Option<Box<dyn sandbox::Sandbox>>, sandbox::Error> {
+        let found = self.0.find(&spec).await.map_err(failed)?;
+        Ok(found.map(|found| Box::new(found) as _))
+    }
+
     async fn close(&self) {
         let ready = self.0.warm.close();
         futures_util::future::join_all(ready.iter().map(sandbox::Sandbox::terminate)).await;
@@ -170,6 +175,16 @@ impl Inner {
             }
         };
         Ok(Provided::new(sandbox))
+    }
+
+    /// The sandbox that the session has already. Its image is not built for that: without one there is none.
+    async fn find(&self, spec: &Spec) -> Result<Option<ModalSandbox>, ModalError> {
+        if !self.has_left(&spec.session).await {
+            return Ok(None);
+        }
+        let (unheard, _) = mpsc::channel(1);
+        let image = self.image(&spec.needs, &unheard).await?;
+        Ok(self.adopt(spec, &Shape::new(&image, &self.options)).await)
     }
 
     /// Keeps sandboxes without packages ready.

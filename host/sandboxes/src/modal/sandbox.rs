@@ -9,6 +9,7 @@ use agent_host_modal::{Command, End, Error, Exit, Sandbox};
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::sandbox::{self, Content, File, Layout, Process, Root};
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,9 @@ exec head -c "$(($3 + 1))" -- "$path"
 const MAX_NUMBER: u64 = 20;
 const ABSENT: Exit = Exit::Code(66);
 const TOO_LARGE: Exit = Exit::Code(67);
+
+/// Packs the files of a directory below the first, if it is there.
+const PACK: &str = r#"cd "$1" && if [ -d "$2" ]; then exec tar --create --file=- -- "$2"; fi"#;
 
 /// How much of what unpacking complains of is told.
 const MAX_COMPLAINT: u64 = 2000;
@@ -218,6 +222,15 @@ impl sandbox::Sandbox for ModalSandbox {
             }
             exit => Err(unreadable(&format!("{exit}: {}", String::from_utf8_lossy(&finished.stderr).trim()))),
         }
+    }
+
+    async fn read_home(&self, directory: &RelativePath, limit: u64) -> Result<Vec<(RelativePath, Bytes)>, sandbox::Error> {
+        self.check_open()?;
+        let command = Command::new("sh").args(["-c", PACK, "sh", HOME, directory.as_str()]);
+        let packed = helper::ask(&self.sandbox, "reading files of an agent", command, Vec::new(), limit).await;
+        let packed = packed.and_then(|packed| helper::check("reading files of an agent", packed)).map_err(|error| self.failed(error))?;
+        let unpacked = tokio::task::spawn_blocking(move || archive::unpack(&packed)).await.map_err(std::io::Error::other);
+        unpacked.and_then(|unpacked| unpacked).map_err(|error| sandbox::Error::Failed(format!("failed to read files of an agent: {error}")))
     }
 
     async fn terminate(&self) -> Result<(), sandbox::Error> {

@@ -11,6 +11,7 @@ mod messages;
 mod observe;
 mod request;
 mod settings;
+mod take_up;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,12 +23,13 @@ use tokio_util::task::TaskTracker;
 
 pub use self::error::Error;
 pub use self::request::{Create, Created, ListChange, Listed, Listing, SessionState, Subscribed};
-pub use self::settings::Settings;
+pub use self::settings::{InterruptedTurn, Settings};
 use crate::event::Runtime;
 use crate::id::{ProfileId, Sequence, SessionId};
 use crate::log::Reveal;
 use crate::metrics::Metrics;
 use crate::path::RelativePath;
+use crate::ports::agenda::Agenda;
 use crate::ports::agent::Architecture;
 use crate::ports::environment::Environment;
 use crate::ports::hooks::Hooks;
@@ -75,13 +77,15 @@ impl Manager {
         architectures: impl IntoIterator<Item = Arc<dyn Architecture>>,
         environment: Arc<dyn Environment>,
         hooks: Arc<dyn Hooks>,
+        agenda: Arc<dyn Agenda>,
         settings: Settings,
     ) -> Arc<Self> {
         let architectures: BTreeMap<_, _> = architectures.into_iter().map(|architecture| (architecture.name(), architecture)).collect();
         let (changes, _) = broadcast::channel(LIST_CHANGES);
         let shutdown = CancellationToken::new();
         let metrics = Arc::new(Metrics::default());
-        let context = Arc::new(Context { store, provider, architectures, environment, hooks, settings, metrics, changes, shutdown });
+        let context =
+            Arc::new(Context { store, provider, architectures, environment, hooks, agenda, settings, metrics, changes, shutdown });
         Arc::new(Self { context, sessions: Arc::new(DashMap::new()), tasks: TaskTracker::new() })
     }
 

@@ -6,6 +6,16 @@ use super::Error;
 use crate::record::Options;
 use crate::{log, run};
 
+/// What becomes of a turn in whose middle the host ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InterruptedTurn {
+    /// It has ended, and the conversation says so.
+    #[default]
+    Report,
+    /// The agent gets its message again, once; the conversation says so.
+    Resume,
+}
+
 /// How sessions behave, and their bounds.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -15,6 +25,8 @@ pub struct Settings {
     pub sync_interval: Duration,
     /// How long running turns may go on when the host is about to end.
     pub shutdown_grace: Duration,
+    /// What becomes of a turn in whose middle the host ended.
+    pub interrupted_turn: InterruptedTurn,
     /// How long a request waits for the store or for a session that is being unloaded.
     pub request_timeout: Duration,
     /// Messages of one session that may wait for their turn. More is a client that does not listen.
@@ -41,6 +53,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(15 * 60),
             sync_interval: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(10),
+            interrupted_turn: InterruptedTurn::default(),
             request_timeout: Duration::from_secs(30),
             queue: 100,
             message_bytes: 8 * 1024 * 1024,

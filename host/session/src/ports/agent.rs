@@ -10,6 +10,7 @@ use crate::event::{Event, TurnOutcome};
 use crate::id::ConversationId;
 use crate::message::Message;
 use crate::metadata::{Metadata, Usage};
+use crate::path::RelativePath;
 use crate::ports::environment::Environment;
 use crate::ports::hooks::Verdict;
 use crate::ports::sandbox::{Command, Exit, File, Layout};
@@ -37,6 +38,24 @@ pub trait Architecture: Send + Sync + 'static {
     /// # Errors
     /// If the profile or the options cannot be carried out.
     fn launch(&self, context: LaunchContext<'_>) -> Result<Launch, Invalid>;
+
+    /// Where below the home directory the agent keeps its transcripts itself, if it does.
+    fn transcripts(&self, layout: &Layout) -> Option<RelativePath> {
+        let _ = layout;
+        None
+    }
+
+    /// What the agent wrote into its own transcripts after what is stored of them: bytes to be added to streams, whole lines. `files` are those of
+    /// [`transcripts`](Self::transcripts), by their paths below the home directory.
+    fn recover(
+        &self,
+        agent_session_id: &str,
+        stored: &BTreeMap<StreamName, Bytes>,
+        files: &[(RelativePath, Bytes)],
+    ) -> BTreeMap<StreamName, Bytes> {
+        let _ = (agent_session_id, stored, files);
+        BTreeMap::new()
+    }
 
     /// The durable events that fold to the conversation of transcripts from elsewhere, with ids that are the same each time.
     ///

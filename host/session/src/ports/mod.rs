@@ -1,5 +1,6 @@
 //! What the domain needs from outside, as traits.
 
+pub mod agenda;
 pub mod agent;
 pub mod environment;
 pub mod hooks;

@@ -93,6 +93,12 @@ pub trait Provider: Send + Sync + 'static {
     /// A provider that is dropped in the middle of it leaves nothing behind.
     async fn start(&self, spec: Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Provided, Error>;
 
+    /// Finds the session's own sandbox again, if an earlier process of the host has left it; makes none.
+    async fn find(&self, spec: Spec) -> Result<Option<Box<dyn Sandbox>>, Error> {
+        drop(spec);
+        Ok(None)
+    }
+
     /// Ends what it keeps ready for sessions to come. Called when there are no sandboxes any more; nothing is started afterwards.
     async fn close(&self) {}
 }
@@ -187,6 +193,12 @@ pub trait Sandbox: Send + Sync + 'static {
 
     /// Reads a workspace file of at most `limit` bytes. Links that lead out of the workspace are [`Content::Absent`].
     async fn read(&self, path: &RelativePath, limit: u64) -> Result<Content, Error>;
+
+    /// The regular files in a directory below the home directory and in those in it, with their paths below the home directory. Links are not followed.
+    ///
+    /// # Errors
+    /// Also if all together have more than `limit` bytes.
+    async fn read_home(&self, directory: &RelativePath, limit: u64) -> Result<Vec<(RelativePath, Bytes)>, Error>;
 
     /// Ends all its processes and removes what it left. Doing so twice is harmless.
     async fn terminate(&self) -> Result<(), Error>;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use opentelemetry::trace::SpanBuilder;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::event::TurnOutcome;
@@ -61,9 +61,21 @@ impl Default for Limits {
     }
 }
 
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// An agent that takes messages.
+    Agent,
+    /// The same, if an earlier process of the host has left a sandbox: whoever waited for its answer will go on. It ends at once if there is none.
+    AgentIfLeft,
+    /// Only to store what is in a sandbox that an earlier process has left. It ends then.
+    Collect,
+}
+
 /// What a run is made from.
 pub(crate) struct Plan {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) purpose: Purpose,
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) architecture: Arc<dyn Architecture>,
     pub(crate) environment: Arc<dyn Environment>,
@@ -116,6 +128,13 @@ pub(crate) enum RunEvent {
     Started {
         /// The provider's id of it.
         sandbox_id: String,
+    },
+    /// What the agent had added to its transcripts when nobody listened.
+    Recovered {
+        /// Bytes of each stream.
+        transcripts: Transcripts,
+        /// Told when they are stored.
+        stored: oneshot::Sender<()>,
     },
     /// The agent takes messages.
     Ready,
@@ -270,5 +289,5 @@ async fn send(events: &mpsc::Sender<RunEvent>, event: RunEvent) {
     drop(events.send(event).await);
 }
 
-/// Transcripts by stream, whole.
-type Transcripts = BTreeMap<StreamName, Bytes>;
+/// Bytes of transcripts by stream.
+pub(crate) type Transcripts = BTreeMap<StreamName, Bytes>;

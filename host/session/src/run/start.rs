@@ -4,15 +4,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::asking::Asking;
-use super::{End, Plan, RunEvent, Transcripts, files, send};
+use super::{End, Plan, Purpose, RunEvent, Transcripts, files, send};
 use crate::path::RelativePath;
 use crate::ports::agent::{Driver, LaunchContext};
 use crate::ports::sandbox::{self, File, Needs, Process, Project, Provided, Root, Sandbox, Spec};
 use crate::ports::store;
 use crate::profile::{BundledMcp, Profile};
+
+/// All transcripts of an agent together: what is longer was stored long before.
+const MAX_RECOVERED_BYTES: u64 = 512 * 1024 * 1024;
 
 /// Files that count as a step when many are taken in.
 const REPORTED: usize = 20;
@@ -32,7 +35,6 @@ pub(super) struct Started {
 /// Each step forward is told to `progressed`.
 pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progressed: &watch::Sender<()>) -> Result<Started, End> {
     let profile = load_profile(&plan).await?;
-    let transcripts = restore_transcripts(&plan).await?;
 
     let progress = |text: &str| {
         // What is told to people on the way may be left out when the session does not keep up.
@@ -49,9 +51,12 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progresse
         },
         files: plan.files.clone(),
     };
-    let Provided { sandbox, is_adopted } = plan.provider.start(spec, &progress).await.map_err(sandbox_failed)?;
+    let Some(Provided { sandbox, is_adopted }) = provide(&plan, spec, &progress).await.map_err(sandbox_failed)? else {
+        return Err(End::Stopped);
+    };
     let sandbox: Arc<dyn Sandbox> = Arc::from(sandbox);
     send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
+    let mut transcripts = restore_transcripts(&plan).await?;
     let mut files = if is_adopted {
         // What the agent did after the last report: the sandbox has the latest workspace.
         let changed = sandbox.flush_changes().await.map_err(sandbox_failed)?;
@@ -59,10 +64,18 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progresse
             files::report(sandbox.as_ref(), changed.to_vec(), plan.limits.file_bytes, events).await;
             progressed.send_replace(());
         }
+        recover_transcripts(&plan, sandbox.as_ref(), &mut transcripts, events).await;
+        progressed.send_replace(());
         Vec::new()
     } else {
         restore_workspace(&plan).await?
     };
+    if plan.purpose == Purpose::Collect {
+        if let Err(error) = sandbox.terminate().await {
+            tracing::warn!(sandbox = sandbox.id(), %error, "a sandbox that was left could not be ended");
+        }
+        return Err(End::Stopped);
+    }
 
     let mut asks_tools = plan.hooks.tools();
     let launch = plan
@@ -95,6 +108,43 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progresse
     let process = sandbox.spawn(launch.command).await.map_err(sandbox_failed)?;
     let asking = Asking::new(plan.hooks, plan.session);
     Ok(Started { sandbox, process, driver: launch.driver, asking, asks_tools })
+}
+
+/// The sandbox that the run is for; `None` if it is only for one that was left, and there is none.
+async fn provide(plan: &Plan, spec: Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Option<Provided>, sandbox::Error> {
+    match plan.purpose {
+        Purpose::Agent => plan.provider.start(spec, progress).await.map(Some),
+        Purpose::AgentIfLeft | Purpose::Collect => {
+            let found = plan.provider.find(spec).await?;
+            Ok(found.map(|sandbox| Provided { sandbox, is_adopted: true }))
+        }
+    }
+}
+
+/// Stores what the agent wrote into its own transcripts when nobody listened, and adds it to what is known of them. That it cannot be had is no reason not to go on.
+async fn recover_transcripts(plan: &Plan, sandbox: &dyn Sandbox, known: &mut Transcripts, events: &mpsc::Sender<RunEvent>) {
+    let Some(directory) = plan.architecture.transcripts(sandbox.layout()) else { return };
+    let Some(agent_session_id) = &plan.agent_session_id else { return };
+    let files = match sandbox.read_home(&directory, MAX_RECOVERED_BYTES).await {
+        Ok(files) => files,
+        Err(error) => {
+            tracing::warn!(session = %plan.session, sandbox = sandbox.id(), %error, "the agent's own transcripts cannot be read");
+            return;
+        }
+    };
+    let added = plan.architecture.recover(agent_session_id, known, &files);
+    if added.is_empty() {
+        return;
+    }
+    tracing::info!(session = %plan.session, bytes = added.values().map(Bytes::len).sum::<usize>(), "what an agent wrote while no host listened is stored");
+    for (stream, bytes) in &added {
+        let whole = [known.get(stream).map_or(&[][..], Bytes::as_ref), bytes].concat();
+        known.insert(stream.clone(), whole.into());
+    }
+    let (stored, are_stored) = oneshot::channel();
+    send(events, RunEvent::Recovered { transcripts: added, stored }).await;
+    // The agent goes on from it, so it is in the store before.
+    drop(are_stored.await);
 }
 
 fn sandbox_failed(error: sandbox::Error) -> End {

@@ -172,9 +172,14 @@ impl Task {
                 }
                 false
             }
-            Some(Why::Shutdown | Why::Fenced) | None => false,
+            Some(Why::Fenced) => {
+                self.context.agenda.end(self.id());
+                false
+            }
+            Some(Why::Shutdown) | None => false,
         };
         if deleted {
+            self.context.agenda.end(self.id());
             drop(self.context.changes.send(ListChange::Deleted(self.id().clone())));
             return true;
         }

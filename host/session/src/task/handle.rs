@@ -67,6 +67,11 @@ pub(crate) enum Command {
         event: Event,
         reply: Reply<()>,
     },
+    /// Goes on with what an earlier process of the host has left: at once with what somebody waits for, and later with the rest.
+    TakeUp {
+        is_late: bool,
+        reply: Reply<()>,
+    },
     Unload {
         reply: Reply<()>,
     },

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,7 @@ use crate::manager::{Error, ListChange, Listed, Settings, Subscribed};
 use crate::message::Message;
 use crate::metadata::OfHooks;
 use crate::metrics::Metrics;
+use crate::ports::agenda::Agenda;
 use crate::ports::agent::Architecture;
 use crate::ports::environment::Environment;
 use crate::ports::hooks::Hooks;
@@ -38,7 +39,7 @@ use crate::ports::sandbox::Provider;
 use crate::ports::store::{self, Store};
 use crate::record::{FileInfo, Options, StreamName};
 use crate::recorder::{Progress, Recorder, Write};
-use crate::run::{Run, RunEvent};
+use crate::run::{Purpose, Run, RunEvent};
 use crate::state::{State, View};
 use crate::trace::Cause;
 
@@ -62,6 +63,7 @@ pub(crate) struct Context {
     pub(crate) architectures: BTreeMap<&'static str, Arc<dyn Architecture>>,
     pub(crate) environment: Arc<dyn Environment>,
     pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) agenda: Arc<dyn Agenda>,
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) changes: broadcast::Sender<ListChange>,
@@ -79,6 +81,7 @@ enum Then {
     TurnEnded(Vec<Event>),
     Saved(FileInfo),
     Synced(Reply<()>),
+    Recovered(oneshot::Sender<()>),
 }
 
 /// A loaded session.
@@ -110,6 +113,12 @@ struct Task {
     run_options: Options,
     sandbox: Option<SandboxState>,
     listed: watch::Sender<Arc<Listed>>,
+    /// Whether an earlier process may have left a sandbox that nobody has looked for yet.
+    has_left: bool,
+    /// What is to be done with a sandbox that was left, as soon as the epoch is taken.
+    taking_up: Option<Purpose>,
+    /// Whether the agenda has the session.
+    on_agenda: bool,
     /// Whether the session was looked over for what an earlier host left unfinished.
     repaired: bool,
     /// Whether the event record needs a newline before anything else.
@@ -149,6 +158,9 @@ pub(crate) fn spawn(
         run_options: Options::new(),
         sandbox: None,
         listed,
+        has_left: false,
+        taking_up: None,
+        on_agenda: false,
         repaired: false,
         is_torn,
         active_at: Instant::now(),
@@ -215,6 +227,21 @@ impl Task {
                 () = context.shutdown.cancelled(), if !self.has_deadline() => self.shut_down(),
             }
             self.go_on_closing();
+            self.keep_agenda();
+        }
+    }
+
+    /// Says on the agenda whether something goes on that a host which is killed has to take up again.
+    fn keep_agenda(&mut self) {
+        let goes_on = self.turn.is_some()
+            || self.run.is_some()
+            || self.has_left
+            || self.taking_up.is_some()
+            || !self.state.queue().is_empty()
+            || !self.accepting.is_empty();
+        if goes_on != std::mem::replace(&mut self.on_agenda, goes_on) {
+            let agenda = &self.context.agenda;
+            if goes_on { agenda.begin(self.id()) } else { agenda.end(self.id()) }
         }
     }
 
@@ -242,6 +269,7 @@ impl Task {
             Command::SetMetadata { update, reply } => self.set_metadata(update, reply),
             Command::Note { hook, text, reply } => self.add_note(hook, text, reply),
             Command::Tell { event, reply } => self.tell(event, reply),
+            Command::TakeUp { is_late, reply } => self.take_up(is_late, reply),
             Command::Unload { reply } => self.unload(reply),
             Command::Delete { reply } => self.delete(reply),
         }
@@ -318,6 +346,7 @@ impl Task {
             Then::TurnEnded(events) => self.turn_ended(events),
             Then::Saved(file) => self.saved(file, &result),
             Then::Synced(reply) => drop(reply.send(result.map_err(Error::from))),
+            Then::Recovered(stored) => drop(stored.send(())),
         }
     }
 
@@ -462,7 +491,7 @@ fn lose(then: Then, error: &store::Error) {
         Then::OptionsUpdated { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
         Then::Told { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
         Then::Accepted { .. } | Then::Known { .. } | Then::OptionsUpdated { .. } | Then::Told { .. } => {}
-        Then::Repaired(_) | Then::TurnEnded(_) | Then::Saved(_) => {}
+        Then::Repaired(_) | Then::TurnEnded(_) | Then::Saved(_) | Then::Recovered(_) => {}
     }
 }
 

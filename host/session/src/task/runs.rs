@@ -13,12 +13,13 @@ use crate::ports::agent::Output;
 use crate::ports::store;
 use crate::record::{FileInfo, StreamName};
 use crate::recorder::Write;
-use crate::run::{End, Plan, Run, RunCommand, RunEvent, SeenContent, SeenFile};
+use crate::run::{End, Plan, Purpose, Run, RunCommand, RunEvent, SeenContent, SeenFile};
 use crate::trace::Cause;
 
 impl Task {
     /// Starts a sandbox with the agent in it, for the turn that is the cause.
-    pub(super) fn start_run(&mut self, cause: Cause) {
+    pub(super) fn start_run(&mut self, purpose: Purpose, cause: Cause) {
+        self.has_left = false;
         let restart_count = self.sandbox.as_ref().map_or(0, |sandbox| sandbox.restart_count);
         self.sandbox = Some(SandboxState {
             sandbox_id: None,
@@ -39,6 +40,7 @@ impl Task {
         let metadata = self.state.metadata();
         self.run = Some(Run::start(Plan {
             store: Arc::clone(&self.context.store),
+            purpose,
             provider: Arc::clone(&self.context.provider),
             architecture,
             environment: Arc::clone(&self.context.environment),
@@ -87,6 +89,13 @@ impl Task {
         match event {
             Some(RunEvent::Progress(message)) => self.update_sandbox(|sandbox| sandbox.status_message = Some(message)),
             Some(RunEvent::Started { sandbox_id }) => self.update_sandbox(|sandbox| sandbox.sandbox_id = Some(sandbox_id)),
+            Some(RunEvent::Recovered { transcripts, stored }) => {
+                for (stream, data) in transcripts {
+                    self.transcript(stream, &data);
+                }
+                self.flush_transcripts();
+                self.recorder.push(Write::Barrier, Some(Then::Recovered(stored)));
+            }
             Some(RunEvent::Ready) => {
                 self.run_is_ready = true;
                 let now = self.context.environment.now();

@@ -6,14 +6,14 @@ use super::{Reply, Task, Then};
 use crate::block::{Block, UserMessage};
 use crate::event::{Event, TurnOutcome};
 use crate::id::{BlockId, ConversationId, MessageId};
-use crate::manager::Error;
+use crate::manager::{Error, InterruptedTurn};
 use crate::message::{self, Message};
 use crate::metadata::Metadata;
 use crate::metrics::TurnWatch;
 use crate::ports::store;
 use crate::record::{RecordChanges, StreamName};
 use crate::recorder::Write;
-use crate::run::RunCommand;
+use crate::run::{Purpose, RunCommand};
 use crate::trace::{Cause, TurnSpan};
 
 /// The turn that is running.
@@ -55,6 +55,8 @@ impl Task {
         }
         self.repair();
         self.accepting.insert(id, message.clone());
+        // Before it is stored: from then on it must not be forgotten.
+        self.keep_agenda();
         let data = self.record_lines(&[Event::MessageAccepted { message: message.clone() }]);
         let then = Then::Accepted { message, cause: self.recorder.cause().clone(), reply };
         self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(then));
@@ -100,12 +102,53 @@ impl Task {
         if self.is_torn {
             self.recorder.push(Write::Append { stream: StreamName::Events, data: Bytes::from_static(b"\n") }, None);
         }
-        let events = self.state.repair(self.context.environment.as_ref());
+        let resumed = match self.context.settings.interrupted_turn {
+            InterruptedTurn::Resume => self.state.interrupted(),
+            InterruptedTurn::Report => None,
+        };
+        let events = self.state.repair(self.context.environment.as_ref(), resumed.is_some());
         if events.is_empty() {
             return;
         }
         let data = self.record_lines(&events);
         self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(Then::Repaired(events)));
+        if let Some(message) = resumed {
+            let cause = self.recorder.cause().clone();
+            self.turn = Some(self.turn_of(message, &cause));
+        }
+    }
+
+    /// Goes on with what an earlier process of the host has left: a turn and messages that wait at once. The sandbox of a session for which nobody waits is left to the next
+    /// message; if none comes, what is in it is stored `is_late`.
+    pub(super) fn take_up(&mut self, is_late: bool, reply: Reply<()>) {
+        drop(reply.send(Ok(())));
+        if self.run.is_some() || self.closing.is_some() {
+            return;
+        }
+        self.on_agenda = true;
+        let was_interrupted = self.state.running().is_some() && self.turn.is_none();
+        let is_idle = self.turn.is_none() && self.state.queue().is_empty() && !was_interrupted;
+        if is_idle && !is_late {
+            // Writes nothing: as long as the epoch is the sandbox's, the next process can take it up as well.
+            self.has_left = true;
+            return;
+        }
+        if is_idle && !std::mem::take(&mut self.has_left) {
+            return;
+        }
+        self.touch();
+        self.repair();
+        // With a message to run, the sandbox is found again when the agent is started for it.
+        if self.turn.is_none() && self.state.queue().is_empty() {
+            self.taking_up = Some(if was_interrupted { Purpose::AgentIfLeft } else { Purpose::Collect });
+        }
+        // Takes the epoch before anything is published, and goes on then.
+        self.take_epoch();
+    }
+
+    fn take_epoch(&mut self) {
+        let changes = RecordChanges { last_activity: Some(self.state.record.last_activity), ..RecordChanges::default() };
+        self.recorder.push(Write::Update { changes }, Some(Then::Repaired(Vec::new())));
     }
 
     /// When the session is loaded: goes on with the messages that are waiting, if there are any.
@@ -124,6 +167,14 @@ impl Task {
         if self.turn.is_none() && self.closing.is_none() {
             self.begin_turn();
         }
+        if self.turn.is_none()
+            && self.run.is_none()
+            && self.closing.is_none()
+            && self.recorder.is_idle()
+            && let Some(purpose) = self.taking_up.take()
+        {
+            self.start_run(purpose, Cause::default());
+        }
         if let Some(turn) = self.turn.as_ref().filter(|turn| !turn.is_delivered && !turn.is_ending) {
             let (message, cause) = (turn.message.clone(), turn.span.cause());
             if self.run_is_ready && self.run_is_outdated {
@@ -135,7 +186,7 @@ impl Task {
                 }
             } else if self.run.is_none() && self.recorder.is_idle() {
                 // A new sandbox is made from what is stored, so everything must be.
-                self.start_run(cause);
+                self.start_run(Purpose::Agent, cause);
             }
         }
         self.publish_status();
@@ -144,12 +195,11 @@ impl Task {
     fn begin_turn(&mut self) {
         let Some(message) = self.state.queue().front().cloned() else { return };
         self.touch();
-        // One that only another host knows could be called anything.
-        let architecture = self.architecture().map_or("unknown", |architecture| architecture.name());
-        let watch = self.context.metrics.turn(architecture);
+        // The sandbox is found again when the agent is started.
+        self.taking_up = None;
         let cause = self.causes.remove(&message.id).unwrap_or_default();
-        let span = TurnSpan::new(&cause, self.id(), &message.id, architecture);
-        self.recorder.caused_by(span.cause());
+        let turn = self.turn_of(message.clone(), &cause);
+        self.recorder.caused_by(turn.span.cause());
         let block = Block::UserMessage(UserMessage {
             id: message.id.clone().into(),
             timestamp: self.context.environment.now(),
@@ -157,7 +207,15 @@ impl Task {
         });
         let started = Event::TurnStarted { message_id: message.id.clone() };
         self.publish([started].into_iter().chain(Event::whole_block(ConversationId::main(), block)));
-        self.turn = Some(Turn { message, is_delivered: false, is_ending: false, watch, span });
+        self.turn = Some(turn);
+    }
+
+    fn turn_of(&self, message: Message, cause: &Cause) -> Turn {
+        // One that only another host knows could be called anything.
+        let architecture = self.architecture().map_or("unknown", |architecture| architecture.name());
+        let watch = self.context.metrics.turn(architecture);
+        let span = TurnSpan::new(cause, self.id(), &message.id, architecture);
+        Turn { message, is_delivered: false, is_ending: false, watch, span }
     }
 
     /// Ends the running turn as soon as the agent can; whether there was one.

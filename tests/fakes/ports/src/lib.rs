@@ -18,6 +18,7 @@ pub mod store;
 use std::sync::Arc;
 
 use agent_host_session::manager::{Manager, Settings};
+use agent_host_session::ports::agenda::Forgetful;
 use agent_host_session::profile::Profile;
 
 /// A manager over fakes, and the fakes.
@@ -30,6 +31,8 @@ pub struct World {
     pub provider: Arc<sandbox::FakeProvider>,
     /// Its hooks.
     pub hooks: Arc<hooks::ScriptedHooks>,
+    /// Which sessions have something going on.
+    pub agenda: Arc<Forgetful>,
 }
 
 impl World {
@@ -43,6 +46,11 @@ impl World {
 
     /// A new host over the same store.
     pub fn over(store: Arc<store::MemoryStore>, settings: Settings) -> Self {
+        Self::after(store, Arc::default(), settings)
+    }
+
+    /// The same, after one that has left this on its agenda.
+    pub fn after(store: Arc<store::MemoryStore>, agenda: Arc<Forgetful>, settings: Settings) -> Self {
         let provider = Arc::new(sandbox::FakeProvider::default());
         let hooks = Arc::new(hooks::ScriptedHooks::default());
         let manager = Manager::new(
@@ -51,8 +59,9 @@ impl World {
             [Arc::new(agent::FakeArchitecture) as _],
             Arc::new(environment::CountingEnvironment::default()),
             Arc::clone(&hooks) as _,
+            Arc::clone(&agenda) as _,
             settings,
         );
-        Self { manager, store, provider, hooks }
+        Self { manager, store, provider, hooks, agenda }
     }
 }

@@ -191,6 +191,13 @@ impl Sandbox for FakeSandbox {
         })
     }
 
+    async fn read_home(&self, directory: &RelativePath, _limit: u64) -> Result<Vec<(RelativePath, Bytes)>, Error> {
+        let home = self.disk.home.lock();
+        let prefix = format!("{directory}/");
+        let below = home.iter().filter(|(path, _)| path.starts_with(&prefix));
+        Ok(below.filter_map(|(path, content)| Some((RelativePath::new(path.as_str()).ok()?, content.clone()))).collect())
+    }
+
     async fn terminate(&self) -> Result<(), Error> {
         self.end();
         Ok(())

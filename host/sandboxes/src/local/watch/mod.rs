@@ -41,9 +41,14 @@ impl Watch {
         let survey = Mutex::new(Survey::new(hub.clone(), id, files));
         let watch = Self { inner: Arc::new(Inner { hub: hub.clone(), id: id.to_owned(), inbox, survey, changed: Mutex::default() }) };
         // The first look begins the watch.
-        watch.inner.inbox.look_at_everything();
-        watch.look();
+        watch.look_at_everything();
         watch
+    }
+
+    /// Looks at everything, at once. Blocks.
+    pub(super) fn look_at_everything(&self) {
+        self.inner.inbox.look_at_everything();
+        self.look();
     }
 
     /// Waits for changes. Can be dropped at any time without losing one.
