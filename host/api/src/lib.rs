@@ -11,6 +11,7 @@
 //! | [`admin`] | the calls of operators |
 //! | `metrics`, `trace` | what is counted, for Prometheus; requests in traces |
 //! | `session`, `wire` | sessions and events as JSON |
+//! | `feed` | a session as its clients follow it |
 //! | `socket` | WebSockets |
 //!
 //! Requests are answered by the [`Manager`](agent_host_session::manager::Manager); nothing is kept here but connections.
@@ -19,6 +20,7 @@
 mod access;
 pub mod admin;
 mod body;
+mod feed;
 mod layers;
 mod metrics;
 pub mod options;

@@ -14,10 +14,10 @@ use tracing::Instrument;
 
 use crate::access::Access;
 use crate::admin::Admin;
+use crate::feed::Snapshots;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::problem::{Code, Problem};
-use crate::socket::Snapshots;
 
 /// How long an answer of the store about its health is repeated: whoever asks has no key, and must not be able to keep the store busy.
 const HEALTH_LIFETIME: Duration = Duration::from_millis(500);
