@@ -125,12 +125,13 @@ async fn what_is_wrong_has_a_status() {
 async fn a_client_goes_on_when_an_unloaded_session_is_loaded_again() {
     let host = host().await;
     let mut events = Events::open(&host, PATH, None).await;
+    assert_eq!(events.next().await.frame["data"]["resync"], false);
+    host.say("s", "first").await;
+    while events.until("session:status").await["data"]["runtime"]["queuedMessages"] != 0 {}
     assert_eq!(host.post("/sessions/s/unload", json!({})).await.0, StatusCode::OK);
     host.say("s", "second").await;
-    let mut snapshot = events.until("session:snapshot").await;
-    while snapshot["data"]["resync"] == false {
-        snapshot = events.until("session:snapshot").await;
-    }
+    let snapshot = events.until("session:snapshot").await;
+    assert_eq!(snapshot["data"]["resync"], true);
     // How much of the turn is in the snapshot is a matter of time.
     host.say("s", "third").await;
     let mut last = number(&snapshot);

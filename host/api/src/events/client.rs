@@ -80,6 +80,14 @@ pub(super) struct Client {
     presence: Presence,
 }
 
+/// How far a stream is when its task begins.
+pub(super) enum Start {
+    /// The session is followed: from this snapshot on, or from where the client was.
+    Followed(Option<Frame>),
+    /// The client has shown no key yet.
+    Unknown,
+}
+
 enum Step {
     Delivered(Delivery),
     Changed(Result<ListChange, RecvError>),
@@ -115,12 +123,11 @@ impl Client {
         Ok(Some(self.shared.snapshots.frame(&self.session, *view, resync).await?))
     }
 
-    /// Serves the client until the stream ends. What it has [begun](Self::begin) with is given if the client is known; otherwise it waits for the key first. A client that
-    /// takes nothing is cut off by cancelling its `connection`.
-    pub(super) async fn run(mut self, begun: Option<Option<Frame>>, connection: CancellationToken) {
+    /// Serves the client until the stream ends. One that takes nothing is cut off by cancelling its `connection`.
+    pub(super) async fn run(mut self, start: Start, connection: CancellationToken) {
         tracing::debug!("event stream opened");
-        let Err(end) = self.serve(begun).await;
-        let stalled = match &end {
+        let Err(end) = self.serve(start).await;
+        let is_stalled = match &end {
             End::Told(problem) => {
                 let frame = problem_frame(Some(&self.session), problem);
                 self.outgoing.send_other("error", &frame).await == Err(End::Stalled)
@@ -132,15 +139,15 @@ impl Client {
         if let Some(slowness) = end.slowness() {
             self.shared.metrics.subscriber_dropped(slowness);
         }
-        if stalled {
+        if is_stalled {
             connection.cancel();
         }
     }
 
-    async fn serve(&mut self, begun: Option<Option<Frame>>) -> Result<Infallible, End> {
-        let snapshot = match begun {
-            Some(snapshot) => snapshot,
-            None => {
+    async fn serve(&mut self, start: Start) -> Result<Infallible, End> {
+        let snapshot = match start {
+            Start::Followed(snapshot) => snapshot,
+            Start::Unknown => {
                 self.authenticate().await?;
                 self.begin().await.map_err(End::Told)?
             }

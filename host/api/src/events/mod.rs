@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use self::admission::Admissions;
-use self::client::Client;
+use self::client::{Client, Start};
 use self::outgoing::channel;
 use crate::access::Sender;
 use crate::body::{Id, Query};
@@ -104,16 +104,16 @@ async fn open(
     let since = last.or(since);
     let (outgoing, body) = channel(&shared.options);
     let mut client = Client::new(Arc::clone(&shared), session, since, outgoing);
-    let first = match sender {
-        Sender::Known => Some(tokio::select! {
-            first = client.begin() => first?,
+    let start = match sender {
+        Sender::Known => Start::Followed(tokio::select! {
+            snapshot = client.begin() => snapshot?,
             () = shared.shutdown.cancelled() => return Err(client::going_away()),
         }),
         // It learns nothing before it has shown a key.
-        Sender::Unknown => None,
+        Sender::Unknown => Start::Unknown,
     };
     let (abort, connection) = (shared.abort.clone(), place.connection());
-    shared.connections.spawn(async move { abort.run_until_cancelled(client.run(first, connection)).await });
+    shared.connections.spawn(async move { abort.run_until_cancelled(client.run(start, connection)).await });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
