@@ -68,17 +68,17 @@ impl Access {
     ///
     /// A host without keys trusts whoever reaches its loopback address. A web page must not: it is kept out by its `Origin`, and one
     /// that made its own name point here (DNS rebinding) by the `Host` that the browser sends. With keys, the key is the protection; origins
-    /// are looked at for WebSockets (`is_socket`), which browsers open across origins without asking, and only if some are configured.
+    /// are looked at for WebSockets and event streams (`is_stream`), which browsers open across origins without asking, and only if some are configured.
     ///
     /// # Errors
     /// The answer to give.
-    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap, is_socket: bool) -> Result<Sender, Problem> {
+    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap, is_stream: bool) -> Result<Sender, Problem> {
         if !self.needs_key() {
             check_host(uri, headers)?;
             self.check_origin(headers)?;
             return Ok(Sender::Known);
         }
-        if is_socket && !self.allowed_origins.is_empty() {
+        if is_stream && !self.allowed_origins.is_empty() {
             self.check_origin(headers)?;
         }
         match bearer(headers)? {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::access::Sender;
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
-use crate::{admin, rest, socket, trace};
+use crate::{admin, events, rest, socket, trace};
 
 /// Names a request in the log, on both sides.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,6 +31,7 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 /// All calls with all that happens to them. A layer that is added later comes earlier.
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     rest::routes()
+        .merge(events::routes())
         .merge(admin::routes())
         .route("/ws", axum::routing::get(socket::upgrade))
         .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
@@ -62,9 +63,11 @@ async fn check_access(State(shared): State<Arc<Shared>>, mut request: Request, n
         return next.run(request).await;
     }
     let is_socket = path == "/ws";
-    match shared.access.check(request.uri(), request.headers(), is_socket) {
-        // A browser cannot send a key with the request that opens a WebSocket: it does so in the first frame.
-        Ok(sender) if is_socket || sender == Sender::Known => {
+    let is_events = request.extensions().get::<MatchedPath>().is_some_and(|route| route.as_str() == events::ROUTE);
+    // A browser cannot send a key with the request that opens a WebSocket: it does so in the first frame; nor with its own client of event streams.
+    let may_be_unknown = is_socket || (is_events && events::shows_key_later(request.uri().query()));
+    match shared.access.check(request.uri(), request.headers(), is_socket || is_events) {
+        Ok(sender) if may_be_unknown || sender == Sender::Known => {
             request.extensions_mut().insert(sender);
             next.run(request).await
         }
@@ -78,7 +81,7 @@ fn cors(shared: &Arc<Shared>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, _| shared.access.allows_origin(origin)))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, events::LAST_EVENT_ID, REQUEST_ID])
         .expose_headers([header::LOCATION, header::RETRY_AFTER, REQUEST_ID])
         .max_age(CORS_MAX_AGE)
 }

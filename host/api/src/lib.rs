@@ -1,4 +1,4 @@
-//! REST and WebSocket over the session manager.
+//! REST, WebSocket and server-sent events over the session manager.
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -11,7 +11,8 @@
 //! | [`admin`] | the calls of operators |
 //! | `metrics`, `trace` | what is counted, for Prometheus; requests in traces |
 //! | `session`, `wire` | sessions and events as JSON |
-//! | `socket` | WebSockets |
+//! | `feed` | a session as its clients follow it |
+//! | `socket`, `events` | WebSockets, and server-sent events |
 //!
 //! Requests are answered by the [`Manager`](agent_host_session::manager::Manager); nothing is kept here but connections.
 #![forbid(unsafe_code)]
@@ -19,6 +20,8 @@
 mod access;
 pub mod admin;
 mod body;
+mod events;
+mod feed;
 mod layers;
 mod metrics;
 pub mod options;

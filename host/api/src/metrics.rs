@@ -10,6 +10,15 @@ use crate::problem::Problem;
 /// The form in which metrics are told: the one that every scraper of the last ten years reads.
 pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
+/// How a client was too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slowness {
+    /// What came next for it was not there any more.
+    Lagged,
+    /// It took nothing at all.
+    Stalled,
+}
+
 /// All that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -29,7 +38,11 @@ impl Metrics {
     }
 
     /// A subscriber did not keep up.
-    pub(crate) fn subscriber_dropped(&self, reason: &'static str) {
+    pub(crate) fn subscriber_dropped(&self, slowness: Slowness) {
+        let reason = match slowness {
+            Slowness::Lagged => "lagged",
+            Slowness::Stalled => "stalled",
+        };
         self.slow_subscribers.get_or_create_owned(&[("reason", reason)]).inc();
     }
 

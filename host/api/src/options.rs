@@ -14,7 +14,7 @@ pub struct Options {
     pub api_keys: Vec<SecretString>,
     /// Keys that open the admin calls; any one of them does. With none, nobody gets in.
     pub admin_keys: Vec<SecretString>,
-    /// Web pages of these origins may use the API (CORS), WebSockets included. Pages of this machine may, too, while there is no key.
+    /// Web pages of these origins may use the API (CORS), WebSockets and event streams included. Pages of this machine may, too, while there is no key.
     pub allowed_origins: Vec<Origin>,
     /// Largest body of a message or a profile, in bytes. 16 MiB hold the images that a model takes in one request.
     pub max_body_bytes: usize,
@@ -29,7 +29,7 @@ pub struct Options {
     pub body_timeout: Duration,
     /// Longest time that an operator may take to send a component: 64 MiB at 600 KiB/s.
     pub upload_timeout: Duration,
-    /// Connections at once, WebSockets included. A connection costs up to 100 KiB of memory and one descriptor, of which a process often has 1,024.
+    /// Connections at once, WebSockets and event streams included. A connection costs up to 100 KiB of memory and one descriptor, of which a process often has 1,024.
     pub max_connections: usize,
     /// Longest time that a send may make no progress before the peer is taken for gone.
     pub send_timeout: Duration,
@@ -37,13 +37,13 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// Responses with the contents of files at once: each holds one file (10 MiB by default) and its JSON form in memory.
     pub max_file_responses: usize,
-    /// Memory that session snapshots on their way to WebSocket clients may hold together, in bytes.
+    /// Memory that session snapshots on their way to clients that join may hold together, in bytes.
     pub snapshot_memory_bytes: usize,
-    /// WebSockets.
+    /// WebSockets and event streams.
     pub socket: SocketOptions,
 }
 
-/// What a WebSocket may do.
+/// What a WebSocket may do, and an event stream, which is one of a single session that can only be read.
 #[derive(Clone, Debug)]
 pub struct SocketOptions {
     /// Longest time until a client has authenticated.
@@ -54,7 +54,8 @@ pub struct SocketOptions {
     pub max_joined: usize,
     /// Frames that are no valid request before the connection is closed: a client with a mistake gets to see it, an endless stream of them does not cost for ever.
     pub max_mistakes: u32,
-    /// How often a ping is sent. A peer from which nothing came for two of these is dropped. Below the idle time of usual proxies (60 s).
+    /// How often a ping is sent, or a comment into an event stream. A peer from which nothing came for two of these is dropped, where the system can
+    /// tell also one that confirmed nothing. Below the idle time of usual proxies (60 s).
     pub heartbeat: Duration,
     /// Changes of the list of sessions are collected for so long: unnoticed by people, and a burst becomes one frame.
     pub list_interval: Duration,
@@ -62,6 +63,13 @@ pub struct SocketOptions {
     pub list_page: u32,
     /// Slowest rate, in bytes per second, at which a peer may take a large frame, on top of the send timeout.
     pub min_rate: usize,
+}
+
+impl Options {
+    /// Longest time that a peer may take for so many bytes of events.
+    pub(crate) fn time_to_send(&self, bytes: usize) -> Duration {
+        self.send_timeout + Duration::from_secs((bytes / self.socket.min_rate.max(1)) as u64)
+    }
 }
 
 impl Default for Options {

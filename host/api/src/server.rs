@@ -14,6 +14,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
@@ -46,9 +48,17 @@ pub enum Error {
 #[derive(Clone)]
 pub(crate) struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
+    connection: CancellationToken,
 }
 
-/// Serves the API, with the metrics of the registry and its own, until `shutdown` is cancelled; then lets running requests end, closes WebSockets with 1001 (going away), and returns,
+impl Place {
+    /// Cuts the HTTP connection off when it is cancelled, at whatever it is.
+    pub(crate) fn connection(&self) -> CancellationToken {
+        self.connection.clone()
+    }
+}
+
+/// Serves the API, with the metrics of the registry and its own, until `shutdown` is cancelled; then lets running requests end, ends event streams, closes WebSockets with 1001 (going away), and returns,
 /// after [`Options::drain_timeout`] at the latest.
 ///
 /// # Errors
@@ -87,8 +97,9 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, router: &Router, p
         };
         match accepted {
             Ok(((stream, _), permit)) => {
-                let connection = connection(stream, Arc::clone(shared), router.clone(), Place { _permit: Arc::new(permit) });
-                let abort = shared.abort.clone();
+                let abort = shared.abort.child_token();
+                let place = Place { _permit: Arc::new(permit), connection: abort.clone() };
+                let connection = connection(stream, Arc::clone(shared), router.clone(), place);
                 shared.connections.spawn(async move { abort.run_until_cancelled(connection).await });
             }
             // The peer went away before it was accepted.
@@ -106,6 +117,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, router: Router, plac
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "failed to set TCP_NODELAY");
     }
+    give_up_unconfirmed(&stream, shared.options.socket.heartbeat * 2);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(shared.options.send_timeout));
     let service = service_fn(move |request: Request<Incoming>| {
@@ -127,6 +139,17 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, router: Router, plac
     if let Err(error) = result {
         tracing::debug!(%error, "a connection ended with an error");
     }
+}
+
+/// Has the system give a connection up to whose other end nothing gets through any more. It would go on for a quarter of an hour, and an event stream, whose client says
+/// nothing, would take up a place for as long.
+fn give_up_unconfirmed(stream: &TcpStream, time: Duration) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(time)) {
+        tracing::debug!(%error, "failed to set TCP_USER_TIMEOUT");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, time);
 }
 
 async fn drain(shared: &Shared) {

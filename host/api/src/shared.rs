@@ -14,10 +14,11 @@ use tracing::Instrument;
 
 use crate::access::Access;
 use crate::admin::Admin;
+use crate::events::Admissions;
+use crate::feed::Snapshots;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::problem::{Code, Problem};
-use crate::socket::Snapshots;
 
 /// How long an answer of the store about its health is repeated: whoever asks has no key, and must not be able to keep the store busy.
 const HEALTH_LIFETIME: Duration = Duration::from_millis(500);
@@ -35,10 +36,11 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) access: Access,
     pub(crate) snapshots: Snapshots,
+    pub(crate) admissions: Admissions,
     pub(crate) metrics: Metrics,
     /// Cancelled when the host stops taking requests.
     pub(crate) shutdown: CancellationToken,
-    /// Connections, WebSockets included.
+    /// Connections, and who serves WebSockets and event streams.
     pub(crate) connections: TaskTracker,
     /// Cancelled when connections that are still there are given up.
     pub(crate) abort: CancellationToken,
@@ -62,6 +64,7 @@ impl Shared {
             access: Access::new(&options),
             metrics: Metrics::new(registry),
             snapshots: Snapshots::new(options.snapshot_memory_bytes),
+            admissions: Admissions::default(),
             shutdown,
             connections: TaskTracker::new(),
             abort: CancellationToken::new(),

@@ -344,16 +344,7 @@ async fn a_client_that_never_reads_loses_its_place() {
     let socket = SocketOptions { min_rate: usize::MAX, ..SocketOptions::default() };
     let options = Options { max_connections: 1, send_timeout: Duration::from_millis(200), socket, ..Options::default() };
     let host = Host::over(slow_world().await, options).await;
-    let id = {
-        let request = agent_host_session::manager::Create {
-            id: None,
-            profile: agent_host_session::id::ProfileId::new("default").unwrap(),
-            architecture: "fake".into(),
-            name: None,
-            options: Default::default(),
-        };
-        host.world.manager.create(request).await.unwrap().record.id
-    };
+    let id = support::create(&host, "s").await;
     let mut silent = host.narrow_socket().await;
     silent.join(id.as_str()).await;
     let words = vec!["x".repeat(1000); 8000].join(" ");

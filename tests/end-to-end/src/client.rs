@@ -129,6 +129,12 @@ impl Client {
         accepted["messageId"].as_str().expect("an accepted message has no id").to_owned()
     }
 
+    /// A request for a session's events, which may go on for ever.
+    pub fn stream_request(&self, session: &str) -> RequestBuilder {
+        // A request cannot be told to have no limit where its client has one: so it is one that no test reaches.
+        self.request(Method::GET, &format!("/sessions/{session}/events")).timeout(DEADLINE * 60)
+    }
+
     /// Interrupts the running turn.
     pub async fn interrupt(&self, session: &str) -> Answer {
         self.command(&format!("/sessions/{session}/interrupt")).await

@@ -1,4 +1,4 @@
-//! What comes over the WebSocket.
+//! What comes over the WebSocket, and as server-sent events.
 
 use serde_json::Value;
 

@@ -15,7 +15,8 @@
 //! | `metrics.rs` | what the host tells Prometheus |
 //! | `collector.rs` | a receiver of traces |
 //! | `stream.rs` | the WebSocket |
-//! | `frame.rs` | what comes over it |
+//! | `events.rs` | server-sent events |
+//! | `frame.rs` | what comes over both |
 //! | `fold.rs` | blocks, folded from events as a client does it |
 //! | `scene.rs` | a host with a session that has a stream, as most tests begin |
 //! | `stand_in.rs` | shell scripts that speak as `claude` does, for what the real one cannot be made to do |
@@ -28,6 +29,7 @@
 mod client;
 mod collector;
 mod database;
+mod events;
 mod fold;
 mod frame;
 mod host;
@@ -45,6 +47,7 @@ use std::time::Duration;
 pub use agent_host_test_programs::{claude, example_hook, guest, older_claude, rebuilt_adapter, require};
 pub use client::{Answer, Client};
 pub use collector::{Collector, Span};
+pub use events::Events;
 pub use fake_model_api::{ModelApi, Scenarios};
 pub use fold::{Blocks, Fold};
 pub use frame::{Frame, blocks_completed, text_of};

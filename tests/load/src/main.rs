@@ -9,11 +9,14 @@
 
 mod adapter;
 mod busy;
+mod events;
 mod hooks;
 mod migration;
 mod modal;
+mod reconnects;
 mod report;
 mod sessions;
+mod slow_reader;
 mod socket;
 mod start;
 mod streams;
@@ -45,6 +48,8 @@ enum Part {
     Start,
     Sessions,
     Streams,
+    Reconnects,
+    SlowReader,
     Hooks,
     Swaps,
     Migration,
@@ -61,6 +66,11 @@ struct Scale {
     deltas: usize,
     deliveries: usize,
     turns: usize,
+    /// Deltas of the stream to which clients connect again and again, and how often all of them together do.
+    stream: usize,
+    reconnects: usize,
+    /// Deltas that stream while others do not read, or are measured: more than the systems of both ends take for a client.
+    noise: usize,
     calls: usize,
     /// Sessions that work while adapters are exchanged.
     busy: usize,
@@ -83,6 +93,9 @@ impl Scale {
         deltas: 200_000,
         deliveries: 10_000,
         turns: 30,
+        stream: 100_000,
+        reconnects: 1000,
+        noise: 80_000,
         calls: 3000,
         busy: 200,
         swaps: 20,
@@ -99,6 +112,9 @@ impl Scale {
         deltas: 1000,
         deliveries: 100,
         turns: 2,
+        stream: 20_000,
+        reconnects: 200,
+        noise: 80_000,
         calls: 20,
         busy: 5,
         swaps: 2,
@@ -124,6 +140,12 @@ async fn main() -> anyhow::Result<()> {
     }
     if is_wanted(Part::Streams) {
         streams::measure(scale, &mut report).await?;
+    }
+    if is_wanted(Part::Reconnects) {
+        reconnects::measure(scale, &mut report).await?;
+    }
+    if is_wanted(Part::SlowReader) {
+        slow_reader::measure(scale, &mut report).await?;
     }
     if is_wanted(Part::Hooks) {
         hooks::measure(scale, &mut report).await?;

@@ -25,12 +25,29 @@ pub(crate) struct Socket {
 impl Socket {
     /// Connects, joins, and reads until the snapshot is there.
     pub(crate) async fn join(address: &str, session: &str) -> anyhow::Result<Self> {
-        let (socket, _) = connect_async(format!("ws://{address}/ws")).await.context("failed to connect")?;
-        let mut socket = Self { stream: socket, last: 0, events: 0, gaps: 0 };
-        let join = serde_json::json!({"type": "session:join", "id": "1", "sessionId": session});
-        socket.stream.send(Message::text(join.to_string())).await?;
+        let mut socket = Self::connect(address, session, None).await?;
         socket.until(|frame| frame.contains("\"session:snapshot\"")).await?;
         Ok(socket)
+    }
+
+    /// Connects and joins from now on, or from behind the event with that number.
+    pub(crate) async fn connect(address: &str, session: &str, since: Option<u64>) -> anyhow::Result<Self> {
+        let (socket, _) = connect_async(format!("ws://{address}/ws")).await.context("failed to connect")?;
+        let mut socket = Self { stream: socket, last: 0, events: 0, gaps: 0 };
+        let join = serde_json::json!({"type": "session:join", "id": "1", "sessionId": session, "since": since});
+        socket.stream.send(Message::text(join.to_string())).await?;
+        Ok(socket)
+    }
+
+    /// The next frame that is of the session, and its number.
+    pub(crate) async fn next_of_session(&mut self) -> anyhow::Result<(String, Option<u64>)> {
+        loop {
+            let frame = self.next().await?;
+            if !frame.starts_with(r#"{"type":"ack""#) && !frame.starts_with(r#"{"event":"sessions:list""#) {
+                let number = number_of(&frame);
+                return Ok((frame.as_str().to_owned(), number));
+            }
+        }
     }
 
     /// Reads until a frame fits, and gives how many deltas came before it.

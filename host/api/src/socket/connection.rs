@@ -13,10 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::{StreamExt, StreamMap};
 
 use super::check_key;
-use super::feed::{Delivery, Feed, feed};
 use super::list::{List, ListEvent};
 use super::outgoing::{Close, End, Incoming, Outgoing};
 use super::request::{Ask, Request};
+use crate::feed::{Delivery, Feed, Presence, Then, feed};
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
 use crate::wire::{error_frame, problem_frame};
@@ -35,11 +35,7 @@ pub(super) struct Connection<'a> {
 struct Joined {
     /// The request to join, until it is answered.
     unanswered: Option<Value>,
-    /// Whether the session was in memory when last heard of.
-    is_loaded: bool,
-    is_deleted: bool,
-    /// If it was unloaded: from where to go on when it is loaded again.
-    waiting: Option<Sequence>,
+    presence: Presence,
 }
 
 enum Step {
@@ -118,7 +114,7 @@ impl<'a> Connection<'a> {
         }
         self.forget(&session, "another request to join the session took its place").await?;
         self.follow(session.clone(), since);
-        self.joined.insert(session, Joined { unanswered: Some(id), is_loaded: true, is_deleted: false, waiting: None });
+        self.joined.insert(session, Joined { unanswered: Some(id), presence: Presence::new() });
         Ok(())
     }
 
@@ -182,24 +178,14 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// The session has left memory. Its subscribers stay, and go on when it is loaded again.
+    /// The session has left memory.
     async fn was_unloaded(&mut self, session: SessionId, cursor: Sequence) -> Result<(), End> {
         // What the list says about it was said before its events ended: all of that counts.
         while let Some(event) = self.list.try_next() {
             self.listed(event).await?;
         }
-        let Some(joined) = self.joined.get_mut(&session) else { return Ok(()) };
-        if joined.is_deleted {
-            self.joined.remove(&session);
-            return self.tell_deleted(&session).await;
-        }
-        if joined.is_loaded {
-            // It was loaded again already.
-            self.follow(session, Some(cursor));
-        } else {
-            joined.waiting = Some(cursor);
-        }
-        Ok(())
+        let then = self.joined.get_mut(&session).map(|joined| joined.presence.unloaded(cursor));
+        self.carry_out(session, then).await
     }
 
     async fn listed(&mut self, event: ListEvent) -> Result<(), End> {
@@ -207,39 +193,33 @@ impl<'a> Connection<'a> {
             ListEvent::Frame(text) => self.outgoing.send(text).await,
             ListEvent::Changed(ListChange::Updated(listed)) => {
                 let session = &listed.record.id;
-                let Some(joined) = self.joined.get_mut(session) else { return Ok(()) };
-                joined.is_loaded = listed.runtime.is_loaded;
-                if joined.is_loaded
-                    && let Some(cursor) = joined.waiting.take()
-                {
-                    self.follow(session.clone(), Some(cursor));
-                }
-                Ok(())
+                let then = self.joined.get_mut(session).map(|joined| joined.presence.updated(listed.runtime.is_loaded));
+                self.carry_out(session.clone(), then).await
             }
             ListEvent::Changed(ListChange::Deleted(session)) => {
-                let Some(joined) = self.joined.get_mut(&session) else { return Ok(()) };
-                joined.is_deleted = true;
-                if joined.waiting.is_some() {
-                    self.joined.remove(&session);
-                    return self.tell_deleted(&session).await;
-                }
-                // Its last events come first.
-                Ok(())
+                let then = self.joined.get_mut(&session).map(|joined| joined.presence.deleted());
+                self.carry_out(session, then).await
             }
             ListEvent::Missed => {
-                // Any of the sessions may have been loaded or deleted: following them again tells.
-                let waiting: Vec<_> = self
-                    .joined
-                    .iter_mut()
-                    .filter_map(|(session, joined)| {
-                        joined.is_loaded = true;
-                        Some((session.clone(), joined.waiting.take()?))
-                    })
-                    .collect();
-                for (session, cursor) in waiting {
-                    self.follow(session, Some(cursor));
+                let all: Vec<_> = self.joined.iter_mut().map(|(session, joined)| (session.clone(), joined.presence.missed())).collect();
+                for (session, then) in all {
+                    self.carry_out(session, Some(then)).await?;
                 }
                 Ok(())
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, session: SessionId, then: Option<Then>) -> Result<(), End> {
+        match then {
+            None | Some(Then::Wait) => Ok(()),
+            Some(Then::Follow(cursor)) => {
+                self.follow(session, Some(cursor));
+                Ok(())
+            }
+            Some(Then::Deleted) => {
+                self.joined.remove(&session);
+                self.tell_deleted(&session).await
             }
         }
     }

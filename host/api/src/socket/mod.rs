@@ -5,19 +5,14 @@
 //! | `request` | what clients send |
 //! | `connection` | the one task that reads and writes an open connection |
 //! | `outgoing` | sending, with a deadline |
-//! | `feed` | one joined session as a stream |
 //! | `list` | the list of sessions as frames |
-//! | `snapshot` | whole sessions as frames, within a common bound of memory |
 //!
-//! Nothing is queued for a client: the connection's task takes events from the session's own bounded log when the client has taken those before. So a
-//! slow client costs no memory, and falls out of the log if it stays slow.
+//! A joined session is a [`feed`](crate::feed), which queues nothing for its client.
 
 mod connection;
-mod feed;
 mod list;
 mod outgoing;
 mod request;
-mod snapshot;
 
 use std::sync::Arc;
 
@@ -31,7 +26,6 @@ use serde_json::Value;
 use self::connection::Connection;
 use self::outgoing::{Close, End, Incoming, Outgoing};
 use self::request::{Ask, Request};
-pub(crate) use self::snapshot::Snapshots;
 use crate::access::Sender;
 use crate::problem::{Code, Problem};
 use crate::server::ConnectionPlace;

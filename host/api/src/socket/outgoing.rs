@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::metrics::Slowness;
 use crate::options::Options;
 use crate::problem::Problem;
 use crate::wire::json;
@@ -56,10 +57,10 @@ impl Close {
 
 impl End {
     /// How the peer was too slow, if that is why it is dropped.
-    pub(super) fn slowness(self) -> Option<&'static str> {
+    pub(super) fn slowness(self) -> Option<Slowness> {
         match self {
-            Self::Stalled => Some("stalled"),
-            Self::Close(Close::SlowConsumer) => Some("lagged"),
+            Self::Stalled => Some(Slowness::Stalled),
+            Self::Close(Close::SlowConsumer) => Some(Slowness::Lagged),
             Self::Gone | Self::Silent | Self::Close(_) => None,
         }
     }
@@ -98,26 +99,25 @@ struct Acknowledgement<'a> {
 /// An open connection.
 pub(super) struct Outgoing {
     socket: WebSocket,
-    send_timeout: Duration,
-    min_rate: usize,
+    options: Options,
     /// When something last came from the peer.
     heard_at: Instant,
 }
 
 impl Outgoing {
     pub(super) fn new(socket: WebSocket, options: &Options) -> Self {
-        Self { socket, send_timeout: options.send_timeout, min_rate: options.socket.min_rate.max(1), heard_at: Instant::now() }
+        Self { socket, options: options.clone(), heard_at: Instant::now() }
     }
 
     /// Sends a text frame.
     pub(super) async fn send(&mut self, text: String) -> Result<(), End> {
-        let deadline = self.time_for(text.len());
+        let deadline = self.options.time_to_send(text.len());
         within(deadline, self.socket.send(Message::Text(text.into()))).await
     }
 
     /// Sends frames that others get as well, with one flush for all of them.
     pub(super) async fn send_all(&mut self, texts: &[Arc<str>]) -> Result<(), End> {
-        let deadline = self.time_for(texts.iter().map(|text| text.len()).sum());
+        let deadline = self.options.time_to_send(texts.iter().map(|text| text.len()).sum());
         let socket = &mut self.socket;
         let sending = async {
             for text in texts {
@@ -142,7 +142,7 @@ impl Outgoing {
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), End> {
-        let deadline = self.time_for(0);
+        let deadline = self.options.time_to_send(0);
         within(deadline, self.socket.send(Message::Ping(bytes::Bytes::new()))).await
     }
 
@@ -174,10 +174,6 @@ impl Outgoing {
         };
         // It is over in any case.
         let _ = within(CLOSE_TIMEOUT, closing).await;
-    }
-
-    fn time_for(&self, bytes: usize) -> Duration {
-        self.send_timeout + Duration::from_secs((bytes / self.min_rate) as u64)
     }
 }
 

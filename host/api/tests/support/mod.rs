@@ -2,13 +2,15 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod admin;
+pub(crate) mod events;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_host_api::{Options, serve};
-use agent_host_session::manager::Settings;
+use agent_host_session::id::{ProfileId, SessionId};
+use agent_host_session::manager::{Create, Settings};
 use fake_ports::World;
 use futures_util::{SinkExt, StreamExt};
 use prometheus_client::registry::Registry;
@@ -129,6 +131,18 @@ impl Host {
         let (stream, _) = within("a WebSocket", client_async(request, stream)).await?;
         Ok(Socket { stream, next_id: 0 })
     }
+}
+
+/// Creates a session without a request, which would take up a place.
+pub(crate) async fn create(host: &Host, id: &str) -> SessionId {
+    let request = Create {
+        id: Some(SessionId::new(id).unwrap()),
+        profile: ProfileId::new("default").unwrap(),
+        architecture: "fake".into(),
+        name: None,
+        options: Default::default(),
+    };
+    host.world.manager.create(request).await.unwrap().record.id
 }
 
 pub(crate) async fn answer(response: Response) -> (StatusCode, Value) {

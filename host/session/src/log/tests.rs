@@ -120,6 +120,7 @@ async fn a_reader_resumes_where_it_was_or_is_told_that_it_cannot() {
     assert_eq!(read(&mut log.resume(start.next()).unwrap(), 10).await[0], start.0 + 2);
     assert!(log.resume(log.latest()).is_some(), "nothing was missed");
     assert!(log.resume(log.latest().next()).is_none(), "the future cannot be resumed");
+    assert!(log.resume(Sequence(u64::MAX)).is_none(), "the end of all numbers cannot be resumed");
     assert!(log.resume(Sequence::before(Epoch(2)).next()).is_none(), "another epoch cannot be resumed");
     assert!(log.resume(Sequence::before(Epoch(4))).is_none(), "another epoch cannot be resumed");
 }

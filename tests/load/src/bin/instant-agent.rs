@@ -5,6 +5,7 @@
 //! | message | what it does |
 //! | --- | --- |
 //! | `deltas N` | streams N deltas of 16 bytes |
+//! | `paced N` | the same, 20 in a millisecond at most |
 //! | `transcript BYTES` | adds that much to the transcript |
 //! | `work N BYTES` | streams N deltas and adds one line with that much text to the transcript |
 //! | `work N BYTES SIZE` | does this, and makes a file in the workspace that large |
@@ -18,10 +19,16 @@ mod work;
 
 use std::fs;
 use std::io::{BufRead as _, BufWriter, Write, stdin, stdout};
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 const SESSION: &str = "00000000-0000-4000-8000-000000000000";
+
+/// How many deltas `paced` makes before it rests, and for how long.
+const BURST: usize = 20;
+const REST: Duration = Duration::from_millis(1);
 
 /// So much of a transcript goes into one line, as a large tool result does.
 const TRANSCRIPT_LINE: usize = 64 * 1024;
@@ -69,7 +76,7 @@ fn answer(output: &mut impl Write, turn: u64, message: &str) -> std::io::Result<
     let word = words.next().unwrap_or_default();
     let mut numbers = words.map(|number| number.parse().unwrap_or(0));
     let mut number = move || numbers.next().unwrap_or(0);
-    let deltas = if matches!(word, "deltas" | "work") { number() } else { 1 };
+    let deltas = if matches!(word, "deltas" | "paced" | "work") { number() } else { 1 };
     let id = format!("msg_{turn}_{}", std::process::id());
     let event = |event: Value| json!({"type": "stream_event", "session_id": SESSION, "parent_tool_use_id": null, "event": event});
     let usage = json!({"input_tokens": 1, "output_tokens": deltas});
@@ -78,8 +85,13 @@ fn answer(output: &mut impl Write, turn: u64, message: &str) -> std::io::Result<
     let start = json!({"id": id, "type": "message", "role": "assistant", "model": "instant", "content": [], "usage": usage});
     print(output, &event(json!({"type": "message_start", "message": start})))?;
     print(output, &event(json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})))?;
-    for piece in (0..deltas).map(work::delta) {
+    for delta in 0..deltas {
+        let piece = work::delta(delta);
         print(output, &event(json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}})))?;
+        if word == "paced" && delta % BURST == 0 {
+            output.flush()?;
+            sleep(REST);
+        }
     }
     let message = json!({"id": id, "type": "message", "role": "assistant", "model": "instant", "content": [{"type": "text", "text": work::answer(deltas)}], "stop_reason": null});
     print(output, &json!({"type": "assistant", "session_id": SESSION, "parent_tool_use_id": null, "message": message}))?;

@@ -1,9 +1,11 @@
 //! Whole sessions as frames. However many clients join at once, and however slowly they read: what is on its way to them stays within one bound of memory.
 
-use agent_host_session::id::SessionId;
+use std::sync::Arc;
+
+use agent_host_session::id::{Sequence, SessionId};
 use agent_host_session::manager;
 use agent_host_session::state::View;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::session::SessionWriter;
 
@@ -13,33 +15,38 @@ const MAKERS: usize = 4;
 /// What memory is counted in, in bytes.
 const UNIT: usize = 1024;
 
+/// The event's name.
+pub(crate) const SNAPSHOT: &str = "session:snapshot";
+
 /// The bound.
 pub(crate) struct Snapshots {
     makers: Semaphore,
-    memory: Semaphore,
+    memory: Arc<Semaphore>,
     units: u32,
 }
 
 /// A frame that counts until it is dropped.
-pub(super) struct Frame<'a> {
-    pub(super) text: String,
-    pub(super) memory: Option<SemaphorePermit<'a>>,
+pub(crate) struct Frame {
+    /// The number of the last event that is in it.
+    pub(crate) sequence: Sequence,
+    pub(crate) text: String,
+    pub(crate) memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Snapshots {
     pub(crate) fn new(bytes: usize) -> Self {
         let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).clamp(1, u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
-        Self { makers: Semaphore::new(MAKERS), memory: Semaphore::new(units as usize), units }
+        Self { makers: Semaphore::new(MAKERS), memory: Arc::new(Semaphore::new(units as usize)), units }
     }
 
     /// Makes the frame of a session, and waits until there is room for it.
     ///
     /// # Errors
     /// None that are known of: only contents of files can fail to be read, and these are not in it.
-    pub(super) async fn frame(&self, session: &SessionId, view: View, resync: bool) -> Result<Frame<'_>, manager::Error> {
+    pub(crate) async fn frame(&self, session: &SessionId, view: View, resync: bool) -> Result<Frame, manager::Error> {
         let maker = self.makers.acquire().await.ok();
         let sequence = view.sequence;
-        let mut text = format!("{{\"event\":\"session:snapshot\",\"data\":{{\"sessionId\":\"{session}\",\"resync\":{resync},\"session\":");
+        let mut text = format!("{{\"event\":\"{SNAPSHOT}\",\"data\":{{\"sessionId\":\"{session}\",\"resync\":{resync},\"session\":");
         let mut writer = SessionWriter::new(view);
         while let Some(piece) = writer.piece().await? {
             text.push_str(&piece);
@@ -48,8 +55,8 @@ impl Snapshots {
         }
         text.push_str(&format!("}},\"seq\":{sequence}}}"));
         let units = u32::try_from(text.len() / UNIT).unwrap_or(u32::MAX).clamp(1, self.units);
-        let memory = self.memory.acquire_many(units).await.ok();
+        let memory = Arc::clone(&self.memory).acquire_many_owned(units).await.ok();
         drop(maker);
-        Ok(Frame { text, memory })
+        Ok(Frame { sequence, text, memory })
     }
 }

@@ -1,4 +1,15 @@
-//! One joined session as a stream: first the answer to the request to join, then the events.
+//! One session as its clients follow it, whatever brings them: first what they begin with, then the events, across unloads.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `presence` | whether the session is in memory, and what follows when that changes |
+//! | `snapshot` | whole sessions as frames, within a common bound of memory |
+//!
+//! Nothing is queued for a client: its task takes events from the session's own bounded log when the client has taken those before. So a
+//! slow client costs no memory, and falls out of the log if it stays slow.
+
+mod presence;
+mod snapshot;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,13 +20,15 @@ use agent_host_session::manager::{Manager, Subscribed};
 use agent_host_session::state::View;
 use futures_util::{Stream, stream};
 
+pub(crate) use self::presence::{Presence, Then};
+pub(crate) use self::snapshot::{Frame, SNAPSHOT, Snapshots};
 use crate::problem::Problem;
 
-/// What a joined session gives to its connection, in this order: one of the first two, and after `Joined` events until it ends.
-pub(super) enum Delivery {
-    /// It cannot be joined.
+/// What a followed session gives to its client, in this order: one of the first two, and after `Joined` events until it ends.
+pub(crate) enum Delivery {
+    /// It cannot be followed.
     Refused(Problem),
-    /// It is joined.
+    /// It is followed.
     Joined {
         /// What to start from, if not from where the client was, and whether the client had asked for that.
         snapshot: Option<(Box<View>, bool)>,
@@ -31,7 +44,7 @@ pub(super) enum Delivery {
     },
 }
 
-pub(super) type Feed = Pin<Box<dyn Stream<Item = Delivery> + Send>>;
+pub(crate) type Feed = Pin<Box<dyn Stream<Item = Delivery> + Send>>;
 
 enum State {
     Joining { manager: Arc<Manager>, session: SessionId, since: Option<Sequence> },
@@ -39,8 +52,8 @@ enum State {
     Over,
 }
 
-/// Joins a session from where it is now, or from where the client was.
-pub(super) fn feed(manager: Arc<Manager>, session: SessionId, since: Option<Sequence>) -> Feed {
+/// Follows a session from where it is now, or from where the client was.
+pub(crate) fn feed(manager: Arc<Manager>, session: SessionId, since: Option<Sequence>) -> Feed {
     Box::pin(stream::unfold(State::Joining { manager, session, since }, next))
 }
 

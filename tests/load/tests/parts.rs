@@ -1,0 +1,22 @@
+//! Parts of the load program that prove something, besides measuring it, at the scale that shows that they work.
+
+use std::process::Command;
+
+/// Runs a part; what it finds wrong fails it.
+fn run(part: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-host-load"));
+    let output = command.args(["--quick", "--only", part]).output().unwrap();
+    let (table, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{log}", output.status);
+    println!("{table}");
+}
+
+#[test]
+fn clients_that_come_and_go_get_each_event_exactly_once() {
+    run("reconnects");
+}
+
+#[test]
+fn clients_that_do_not_read_are_told_and_dropped_and_cost_little() {
+    run("slow-reader");
+}
