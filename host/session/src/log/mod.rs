@@ -252,7 +252,8 @@ impl EventLog {
     pub fn resume(&self, since: Sequence) -> Option<Subscription> {
         let ring = self.writer.shared.ring();
         let oldest = ring.events.front().map_or(ring.latest.next(), |(event, _)| event.sequence);
-        let servable = since >= self.writer.shared.before_first && since.next() >= oldest && since <= ring.visible;
+        // A client may send any number, also the last one, which none follows: the bound comes first.
+        let servable = since <= ring.visible && since >= self.writer.shared.before_first && since.next() >= oldest;
         drop(ring);
         servable.then(|| self.subscription(since))
     }

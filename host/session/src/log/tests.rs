@@ -121,6 +121,7 @@ async fn a_reader_resumes_where_it_was_or_is_told_that_it_cannot() {
     assert!(log.resume(log.latest()).is_some(), "nothing was missed");
     assert!(log.resume(log.latest().next()).is_none(), "the future cannot be resumed");
     assert!(log.resume(Sequence::before(Epoch(2)).next()).is_none(), "another epoch cannot be resumed");
+    assert!(log.resume(Sequence(u64::MAX)).is_none(), "a client may send any number");
     assert!(log.resume(Sequence::before(Epoch(4))).is_none(), "another epoch cannot be resumed");
 }
 
