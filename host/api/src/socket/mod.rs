@@ -14,6 +14,8 @@
 
 mod connection;
 mod feed;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod list;
 mod outgoing;
 mod request;
