@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agent_host_session::block::{
     AssistantText, Block, BlockUpdate, ErrorBlock, Subagent, System, SystemSubtype, Thinking, ToolResult, ToolStatus, ToolUse, UserMessage,
 };
-use agent_host_session::event::Event;
+use agent_host_session::event::{Event, is_too_deep};
 use agent_host_session::id::{BlockId, ConversationId};
 use agent_host_session::message::Content;
 use agent_host_session::ports::agent::Output;
@@ -73,6 +73,7 @@ impl Ledger {
 
     /// Something else of an open block changes.
     pub(crate) fn update(&mut self, id: &BlockId, update: BlockUpdate, out: &mut Vec<Output>) {
+        let update = BlockUpdate { input: update.input.map(shown), ..update };
         if let Some(open) = self.find(id) {
             open.block.update(&update);
             out.push(Output::Event(Event::BlockUpdated { conversation: open.conversation.clone(), block_id: id.clone(), update }));
@@ -125,7 +126,7 @@ impl Begin {
                 description: None,
             }),
             Self::ToolResult { tool_use_id, output, is_error, duration_ms } => {
-                Block::ToolResult(ToolResult { id, timestamp, tool_use_id, output, is_error, duration_ms })
+                Block::ToolResult(ToolResult { id, timestamp, tool_use_id, output: shown(output), is_error, duration_ms })
             }
             Self::Status { message, metadata } => {
                 Block::System(System { id, timestamp, subtype: SystemSubtype::Status, message, metadata })
@@ -144,6 +145,11 @@ impl Begin {
             Self::Error { message, code } => Block::Error(ErrorBlock { id, timestamp, message, code }),
         }
     }
+}
+
+/// A value as it is shown: one that is nested too deeply for those who read it stands there as text.
+pub(crate) fn shown(value: Value) -> Value {
+    if is_too_deep(&value) { Value::from(value.to_string()) } else { value }
 }
 
 /// Milliseconds from `since` to `now`; zero if the clock went back.

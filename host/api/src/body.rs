@@ -88,19 +88,23 @@ pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem
 }
 
 fn invalid(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
-    /// An error may quote what was sent, which may be long.
-    const LONGEST: usize = 1000;
     let (path, inner) = (error.path().to_string(), error.inner());
-    let mut detail = match (inner.classify(), path.as_str()) {
+    let detail = match (inner.classify(), path.as_str()) {
         (serde_json::error::Category::Data, ".") => inner.to_string(),
         (serde_json::error::Category::Data, path) => format!("{path}: {inner}"),
         _ => format!("the body is not JSON: {inner}"),
     };
+    Problem::new(Code::InvalidRequest, short(detail))
+}
+
+/// The beginning of an error's text: it may quote what was sent, which may be long.
+pub(crate) fn short(mut detail: String) -> String {
+    const LONGEST: usize = 1000;
     if detail.len() > LONGEST {
         detail.truncate(detail.floor_char_boundary(LONGEST));
         detail.push('…');
     }
-    Problem::new(Code::InvalidRequest, detail)
+    detail
 }
 
 /// An id in the path. One that cannot be an id is one that does not exist.

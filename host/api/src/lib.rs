@@ -38,3 +38,6 @@ pub use crate::admin::{Admin, AdminError};
 pub use crate::options::{InvalidOrigin, Options, Origin, SocketOptions};
 pub use crate::problem::Code;
 pub use crate::server::{Error, serve};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use crate::socket::fuzzing;

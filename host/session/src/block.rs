@@ -1,6 +1,6 @@
 //! Blocks: the typed pieces of a conversation. Field names are those that the clients of the earlier system expect.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::event::json_weight;
@@ -268,8 +268,8 @@ impl Block {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BlockUpdate {
-    /// The tool's whole input.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The tool's whole input. It can be `null`, which is not the same as nothing.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
     /// How far it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -280,4 +280,27 @@ pub struct BlockUpdate {
     /// How long a running tool has taken so far, in milliseconds. Told to clients, not kept in the block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
+}
+
+/// A field that is there, be it `null`.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_reads_back_as_it_was() {
+        for update in [
+            BlockUpdate::default(),
+            BlockUpdate { input: Some(Value::Null), ..BlockUpdate::default() },
+            // Numbers of which a fast reader misses the last digit.
+            BlockUpdate { input: Some(serde_json::json!([51.248178375505404, -93.31137037688033])), ..BlockUpdate::default() },
+        ] {
+            let text = serde_json::to_string(&update).unwrap();
+            assert_eq!(serde_json::from_str::<BlockUpdate>(&text).unwrap(), update, "{text}");
+        }
+    }
 }

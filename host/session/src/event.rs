@@ -330,6 +330,23 @@ pub(crate) fn json_weight(value: &Value) -> usize {
     }
 }
 
+/// How deep a JSON value in an event may be nested. Readers of JSON give up at 128 levels, the one of the event record among them, and would leave out the
+/// whole event; around a value there are up to ten.
+const MAX_DEPTH: usize = 100;
+
+/// Whether a JSON value is nested so deeply that an event with it could not be read again.
+pub fn is_too_deep(value: &Value) -> bool {
+    fn is_deeper(value: &Value, levels: usize) -> bool {
+        let below = |value: &Value| is_deeper(value, levels - 1);
+        match value {
+            Value::Array(values) => levels == 0 || values.iter().any(below),
+            Value::Object(fields) => levels == 0 || fields.values().any(below),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        }
+    }
+    is_deeper(value, MAX_DEPTH)
+}
+
 /// A line of the event record: JSON, ended by a newline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordLine {

@@ -3,7 +3,7 @@
 //! A transcript has one line for each block, with the line's UUID and time, from which the block's id is derived: importing twice gives the same.
 //! Lines are taken in the order of the file. What the command wrote for itself (`isMeta`, attachments, prompts) is left out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use agent_host_session::block::{Block, ToolStatus};
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::report::{self, AgentResult};
 use super::transcript;
 use super::wire::{self, ContentBlock, ModelUsage};
-use crate::ledger::{Begin, elapsed_ms};
+use crate::ledger::{Begin, elapsed_ms, shown};
 
 /// The durable events that fold to the conversations of these transcripts: blocks, subagents, and what is known of model, usage and cost.
 ///
@@ -31,7 +31,7 @@ pub fn import(transcripts: &BTreeMap<StreamName, Bytes>) -> Vec<Event> {
     let mut import = Import::default();
     for (stream, content) in transcripts {
         if let StreamName::TranscriptSubagent(id) = stream
-            && let Ok(id) = ConversationId::new(id.as_str())
+            && let Some(id) = subagent(id)
         {
             import.introduce(&id, content);
         }
@@ -40,9 +40,9 @@ pub fn import(transcripts: &BTreeMap<StreamName, Bytes>) -> Vec<Event> {
         let conversation = match stream {
             StreamName::Events => continue,
             StreamName::TranscriptMain => ConversationId::main(),
-            StreamName::TranscriptSubagent(id) => match ConversationId::new(id.as_str()) {
-                Ok(id) => id,
-                Err(_) => continue,
+            StreamName::TranscriptSubagent(id) => match subagent(id) {
+                Some(id) => id,
+                None => continue,
             },
         };
         for line in transcript::lines(content) {
@@ -55,6 +55,11 @@ pub fn import(transcripts: &BTreeMap<StreamName, Bytes>) -> Vec<Event> {
         }
     }
     import.finish()
+}
+
+/// A subagent's conversation; `None` if that cannot be its name, or is the main one's.
+fn subagent(name: &str) -> Option<ConversationId> {
+    ConversationId::new(name).ok().filter(|id| !id.is_main())
 }
 
 /// A line of a transcript.
@@ -103,6 +108,8 @@ struct Import {
     subagents: BTreeMap<ConversationId, Introduction>,
     /// By the use of the tool that started it.
     by_tool: HashMap<String, ConversationId>,
+    /// The lines that were taken.
+    lines: HashSet<Uuid>,
     metadata: Metadata,
     /// The time of the last line, in Unix milliseconds, for one that has none.
     last_millis: i64,
@@ -135,6 +142,10 @@ impl Import {
     }
 
     fn entry(&mut self, conversation: &ConversationId, entry: Entry<'_>) {
+        // A line that is there again is a copy, as forks and resumed sessions make them. Its blocks would have the ids of the first one's.
+        if entry.uuid.is_some_and(|uuid| !self.lines.insert(uuid)) {
+            return;
+        }
         if let Some(at) = entry.timestamp.as_deref().and_then(Timestamp::parse) {
             self.last_millis = at.as_millis();
         }
@@ -154,6 +165,8 @@ impl Import {
         let (Some(uuid), Some(message)) = (entry.uuid, entry.message) else { return };
         let agent = entry.tool_use_result.and_then(|result| AgentResult::parse(result.get()));
         let mut said = Vec::new();
+        // Where it begins: before it there may be results, which are blocks of their own.
+        let mut said_at = None;
         for (index, block) in message.content.into_iter().enumerate() {
             match (block.kind.as_str(), block.tool_use_id, block.text, block.source) {
                 ("tool_result", Some(id), ..) => {
@@ -168,8 +181,14 @@ impl Import {
                 ("text", _, Some(text), _) if entry.is_compact_summary => {
                     self.add(conversation, (uuid, index), Begin::Status { message: text, metadata: None });
                 }
-                ("text", _, Some(text), _) => said.extend(typed(text).map(|text| Part::Text { text })),
-                ("image", _, _, Some(source)) => said.extend(serde_json::from_value(source).ok().map(|source| Part::Image { source })),
+                ("text", _, Some(text), _) => {
+                    said_at.get_or_insert(index);
+                    said.extend(typed(text).map(|text| Part::Text { text }));
+                }
+                ("image", _, _, Some(source)) => {
+                    said_at.get_or_insert(index);
+                    said.extend(serde_json::from_value(source).ok().map(|source| Part::Image { source }));
+                }
                 _ => {}
             }
         }
@@ -179,7 +198,7 @@ impl Import {
             Err(parts) if parts.is_empty() => return,
             Err(parts) => Content::Parts(parts),
         };
-        self.add(conversation, (uuid, 0), Begin::UserMessage { content });
+        self.add(conversation, (uuid, said_at.unwrap_or_default()), Begin::UserMessage { content });
     }
 
     fn assistant(&mut self, conversation: &ConversationId, entry: Entry<'_>) {
@@ -236,7 +255,7 @@ impl Import {
         let description = report::description(&input);
         let position = self.add(conversation, place, Begin::Tool { name, tool_use_id: tool_use_id.clone() });
         if let Some((_, Block::ToolUse(block))) = self.blocks.get_mut(position) {
-            block.input = input;
+            block.input = shown(input);
             block.description = description;
             // Until its result shows how it went: without one, it was cut off.
             block.status = ToolStatus::Error;

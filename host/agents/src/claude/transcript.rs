@@ -152,8 +152,8 @@ pub(super) fn locate(path: &str) -> Option<Kept<'_>> {
     let (directory, name) = path.strip_suffix(".jsonl")?.rsplit_once('/')?;
     if let Some(session) = directory.strip_suffix("/subagents") {
         let id = name.strip_prefix("agent-")?;
-        // The id becomes part of a stream's name and, when it is laid down again, of a path.
-        ConversationId::new(id).ok()?;
+        // The id becomes part of a stream's name and, when it is laid down again, of a path. The main transcript has its own.
+        ConversationId::new(id).ok().filter(|id| !id.is_main())?;
         return Some(Kept::Subagent { session: session.rsplit('/').next()?, id });
     }
     let (parent, _project) = directory.rsplit_once('/')?;
@@ -182,6 +182,7 @@ mod tests {
         for other in [
             format!("{project}/{session}/subagents/agent-a.meta.json"),
             format!("{project}/{session}/subagents/agent-..jsonl"),
+            format!("{project}/{session}/subagents/agent-main.jsonl"),
             format!("{project}/{session}/subagents/other.jsonl"),
             format!("{project}/memory/deep/notes.jsonl"),
             "x.jsonl".to_owned(),

@@ -198,6 +198,24 @@ fn abandoned_blocks_are_removed_and_the_answer_without_a_stream_is_shown() {
 }
 
 #[test]
+fn a_tool_that_is_announced_twice_is_abandoned_once_and_only_where_it_is() {
+    let mut turn = Turn::begin();
+    let tool = |id: &str| json!({"type": "tool_use", "id": id, "name": "Read"});
+    let inside = json!({"id": "s", "content": [tool("inside")]});
+    turn.line(json!({"type": "assistant", "message": inside, "parent_tool_use_id": "agent", "agent_id": "a1"}));
+    turn.event(json!({"type": "message_start", "message": {"id": "m"}}));
+    for (index, id) in ["t", "t", "inside"].into_iter().enumerate() {
+        turn.event(json!({"type": "content_block_start", "index": index, "content_block": tool(id)}));
+    }
+    let abandoned = json!({"api_message_id": "m", "from_block_index": 0});
+    turn.line(json!({"type": "stream_event", "event": {"type": "message_stop"}, "abandoned_blocks": abandoned}));
+    // The fold fails where a block is removed that is not there.
+    let conversations = fold(&turn.out);
+    assert_eq!(summary(&conversations[&ConversationId::new("a1").unwrap()]), ["tool Read Running"]);
+    assert_eq!(turn.out.iter().filter(|output| matches!(output, Output::Event(Event::BlockRemoved { .. }))).count(), 1);
+}
+
+#[test]
 fn a_stream_without_lines_is_shown_when_its_message_stops() {
     let mut turn = Turn::begin();
     turn.event(json!({"type": "message_start", "message": {"id": "m"}}))

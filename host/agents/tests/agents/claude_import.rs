@@ -1,5 +1,6 @@
 //! Blocks from bare transcripts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agent_host_agents::claude::import;
@@ -7,6 +8,8 @@ use agent_host_session::event::{Event, SubagentStatus};
 use agent_host_session::id::ConversationId;
 use agent_host_session::metadata::Metadata;
 use agent_host_session::ports::agent::Output;
+use agent_host_session::record::StreamName;
+use serde_json::json;
 
 use crate::support::{Capture, fold, main_blocks, summary, transcripts};
 
@@ -72,6 +75,27 @@ fn what_the_user_said_subagents_and_costs_are_imported() {
     assert_eq!(metadata.agent_session_id.as_deref(), Some("8ae21b76-6657-40d0-b4d7-7e0c9e5ec35f"));
     let blocks = main_blocks(&outputs(events));
     assert_eq!(summary(&blocks)[0], "user: agentfg sub please");
+}
+
+#[test]
+fn every_block_has_an_id_of_its_own() {
+    let uuid = |number: u32| format!("00000000-0000-0000-0000-{number:012}");
+    let both = json!([{"type": "tool_result", "tool_use_id": "t1", "content": "done"}, {"type": "text", "text": "And now?"}]);
+    let lines = [
+        json!({"type": "assistant", "uuid": uuid(1), "message": {"content": [{"type": "tool_use", "id": "t1", "name": "Bash", "input": {}}]}}),
+        // A result, and what the user said meanwhile.
+        json!({"type": "user", "uuid": uuid(2), "message": {"content": both}}),
+        // A copy, as in a session that was forked.
+        json!({"type": "user", "uuid": uuid(2), "message": {"content": both}}),
+    ];
+    let main: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    // Its stream would be called as the main one's.
+    let other = json!({"type": "user", "uuid": uuid(3), "message": {"content": "Not from the user"}}).to_string();
+    let transcripts =
+        BTreeMap::from([(StreamName::TranscriptMain, main.into()), (StreamName::TranscriptSubagent("main".into()), other.into())]);
+    // The fold fails where an id is there twice.
+    let blocks = main_blocks(&outputs(import(&transcripts)));
+    assert_eq!(summary(&blocks), ["tool Bash Success", "result ok: done", "user: And now?"]);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Uses of tools that hooks decide on: what the program is told to ask, what it asks, and what it is answered.
 
 use agent_host_session::block::Block;
-use agent_host_session::event::TurnOutcome;
-use agent_host_session::id::ConversationId;
+use agent_host_session::event::{Event, RecordLine, TurnOutcome};
+use agent_host_session::id::{ConversationId, Epoch};
 use agent_host_session::ports::agent::{Asked, Output};
 use agent_host_session::ports::hooks::Verdict;
+use agent_host_session::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{Capture, Start, fold, main_blocks, outcomes, summary, written};
@@ -135,6 +136,58 @@ fn a_decision_may_come_before_the_tool_is_told_of() {
     driver.line(json!({"type": "assistant", "message": {"id": "m", "content": [block]}}).to_string().as_bytes(), &mut out);
     let blocks = main_blocks(&out);
     assert!(matches!(&blocks[..], [Block::ToolUse(tool)] if tool.input == instead), "{blocks:?}");
+}
+
+#[test]
+fn a_decision_may_come_before_the_subagent_is_told_of() {
+    let mut driver = Start { asks_tools: true, ..Start::default() }.claude();
+    let mut out = Vec::new();
+    for agent in ["a1", "main"] {
+        let input = json!({"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_use_id": agent, "agent_id": agent});
+        let request = json!({"subtype": "hook_callback", "callback_id": "before-tool-use", "input": input});
+        driver.line(json!({"type": "control_request", "request_id": "q", "request": request}).to_string().as_bytes(), &mut out);
+        driver.decided("q", Verdict::Replace(json!({"command": "pwd"}).as_object().unwrap().clone()), &mut out);
+    }
+    let child =
+        json!({"type": "system", "subtype": "task_started", "task_id": "a2", "task_type": "local_agent", "parent_task_id": "unknown"});
+    driver.line(child.to_string().as_bytes(), &mut out);
+    assert!(!fold(&out).contains_key(&ConversationId::new("unknown").unwrap()), "nobody would see its block there");
+    let subagent = ConversationId::new("a1").unwrap();
+    let discovered = Output::Event(Event::SubagentDiscovered { id: subagent.clone(), name: None });
+    assert_eq!(out.iter().filter(|output| **output == discovered).count(), 1, "its blocks are in a conversation that is known");
+    assert_eq!(asked(&out).iter().map(|asked| asked.subagent.clone()).collect::<Vec<_>>(), [Some(subagent.clone()), None]);
+    assert_eq!(fold(&out)[&subagent].len(), 1);
+}
+
+#[test]
+fn an_input_that_is_nested_too_deeply_to_be_read_again_is_shown_as_text() {
+    let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    for (levels, is_shown) in [(90, true), (120, false)] {
+        let mut driver = Start { asks_tools: true, ..Start::default() }.claude();
+        let mut out = Vec::new();
+        let (given, instead) = (json!({"a": deep(levels)}), json!({"b": deep(levels)}));
+        let event = |event: Value| json!({"type": "stream_event", "event": event}).to_string();
+        let tool = json!({"type": "tool_use", "id": "t1", "name": "Bash"});
+        let delta = json!({"type": "input_json_delta", "partial_json": given.to_string()});
+        driver.line(event(json!({"type": "message_start", "message": {"id": "m"}})).as_bytes(), &mut out);
+        driver.line(event(json!({"type": "content_block_start", "index": 0, "content_block": tool})).as_bytes(), &mut out);
+        driver.line(event(json!({"type": "content_block_delta", "index": 0, "delta": delta})).as_bytes(), &mut out);
+        driver.line(event(json!({"type": "message_stop"})).as_bytes(), &mut out);
+        let input = json!({"tool_name": "Bash", "tool_input": {}, "tool_use_id": "t2"});
+        let request = json!({"subtype": "hook_callback", "callback_id": "before-tool-use", "input": input});
+        driver.line(json!({"type": "control_request", "request_id": "q", "request": request}).to_string().as_bytes(), &mut out);
+        driver.decided("q", Verdict::Replace(instead.as_object().unwrap().clone()), &mut out);
+        let blocks = main_blocks(&out);
+        let [Block::ToolUse(streamed), Block::ToolUse(replaced)] = &blocks[..] else { panic!("{blocks:?}") };
+        let shown = |value: Value| if is_shown { value } else { Value::from(value.to_string()) };
+        assert_eq!((&streamed.input, &replaced.input), (&shown(given), &shown(instead)));
+        for output in &out {
+            if let Output::Event(event) = output {
+                let line = RecordLine { at: Timestamp::from_millis(1), epoch: Epoch(1), event: event.clone() };
+                assert_eq!(serde_json::from_str::<RecordLine>(&serde_json::to_string(&line).unwrap()).unwrap(), line);
+            }
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@
 //! A joined session is a [`feed`](crate::feed), which queues nothing for its client.
 
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod list;
 mod outgoing;
 mod request;

@@ -4,7 +4,7 @@ use agent_host_session::id::{Sequence, SessionId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::body::from_value;
+use crate::body::{from_value, short};
 use crate::problem::{Code, Problem};
 
 /// Longest id of a request in bytes: it is sent back.
@@ -81,7 +81,7 @@ fn ask(mut fields: Map<String, Value>) -> Result<Ask, Problem> {
 }
 
 fn invalid(detail: String) -> Problem {
-    Problem::new(Code::InvalidRequest, detail)
+    Problem::new(Code::InvalidRequest, short(detail))
 }
 
 #[cfg(test)]
@@ -131,5 +131,7 @@ mod tests {
         }
         let long = format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(129));
         assert_eq!(Request::parse(&long).id, Value::Null);
+        let text = Value::from("\u{200b}".repeat(1000)).to_string();
+        assert!(Request::parse(&text).ask.unwrap_err().detail().len() < 1100, "what was sent is not quoted as a whole");
     }
 }

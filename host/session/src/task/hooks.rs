@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Reply, Task, Then};
 use crate::block::{Block, System, SystemSubtype};
-use crate::event::Event;
+use crate::event::{Event, is_too_deep};
 use crate::id::ConversationId;
 use crate::manager::Error;
 use crate::metadata::{HOOKS_BYTES, Metadata, OfHooks, merge_hooks};
@@ -18,7 +18,10 @@ impl Task {
         merge_hooks(&mut hooks, &update);
         let size = serde_json::to_vec(&hooks).map_or(usize::MAX, |json| json.len());
         let too_large = Error::TooLarge { what: "what hooks keep in the session's metadata", size, limit: HOOKS_BYTES };
-        let refused = self.can_write().err().or((size > HOOKS_BYTES).then_some(too_large));
+        let too_deep = update.values().flatten().any(|(_, value)| is_too_deep(value));
+        let too_deep =
+            too_deep.then(|| Error::Invalid("what hooks keep in the session's metadata is nested too deeply to be read again".to_owned()));
+        let refused = self.can_write().err().or((size > HOOKS_BYTES).then_some(too_large)).or(too_deep);
         if let Some(error) = refused {
             drop(reply.send(Err(error)));
             return;

@@ -262,6 +262,9 @@ async fn what_hooks_keep_in_the_metadata_survives_and_is_bounded() {
     let too_large = set("guard", "large", json!("x".repeat(HOOKS_BYTES))).await;
     assert!(matches!(too_large, Err(Error::TooLarge { .. })));
     assert!(set("guard", "", json!(1)).await.is_err());
+    // It could be written into the record, and not be read again.
+    let too_deep = (0..120).fold(json!(1), |inner, _| json!([inner]));
+    assert!(matches!(set("guard", "deep", too_deep).await, Err(Error::Invalid(_))));
     for unloaded in [false, true] {
         if unloaded {
             world.manager.unload(&id()).await.unwrap();

@@ -59,7 +59,7 @@ impl ClaudeDriver {
         };
         let BeforeTool { tool_name: tool, tool_input, tool_use_id, agent_id } = before;
         // A subagent's id is one of a conversation, as the command names the task.
-        let subagent = agent_id.and_then(|id| ConversationId::new(id).ok());
+        let subagent = agent_id.and_then(|id| ConversationId::new(id).ok()).filter(|id| !id.is_main());
         let conversation = subagent.clone().unwrap_or_else(ConversationId::main);
         let question = Question { conversation, tool_use_id: tool_use_id.clone(), tool: tool.clone() };
         self.questions.insert(asked.request_id.clone(), question);
@@ -77,6 +77,7 @@ impl ClaudeDriver {
     pub(super) fn decide(&mut self, request_id: &str, verdict: Verdict<Map<String, Value>>, out: &mut Vec<Output>) {
         let Some(Question { conversation, tool_use_id, tool }) = self.questions.remove(request_id) else { return };
         if let Verdict::Replace(input) = &verdict {
+            self.subagents.acts(&conversation, &mut self.ledger, &self.tools, out);
             self.tools.replace(&conversation, &tool_use_id, &tool, Value::Object(input.clone()), &mut self.ledger, out);
         }
         out.push(Output::Stdin(control::decision(request_id, verdict)));

@@ -87,7 +87,7 @@ impl Stream {
     /// A line carries the use of a tool.
     pub(super) fn claim_tool(&mut self, tool_use_id: &str) {
         let mut blocks = self.message.iter_mut().flat_map(|message| &mut message.blocks);
-        if let Some(streamed) = blocks.find(|streamed| matches!(&streamed.kind, Kind::Tool { id, .. } if id == tool_use_id)) {
+        if let Some(streamed) = blocks.find(|streamed| streamed.kind.is_tool(tool_use_id)) {
             streamed.whole = true;
         }
     }
@@ -142,6 +142,11 @@ impl Message {
             }
             "tool_use" => {
                 let (Some(id), Some(name)) = (content.id, content.name) else { return };
+                // A use that is there already, in this message or in a subagent's conversation, is not this message's to abandon.
+                if self.blocks.iter().any(|streamed| streamed.kind.is_tool(&id)) || tools.conversation(&id).is_some_and(|id| !id.is_main())
+                {
+                    return;
+                }
                 (tools.announce(&main, &id, &name, ledger, out), Kind::Tool { id, name, input_json: String::new() })
             }
             _ => return,
@@ -166,6 +171,10 @@ impl Message {
 }
 
 impl Kind {
+    fn is_tool(&self, tool_use_id: &str) -> bool {
+        matches!(self, Self::Tool { id, .. } if id == tool_use_id)
+    }
+
     fn is(&self, prose: Prose) -> bool {
         match prose {
             Prose::Text => *self == Self::Text,

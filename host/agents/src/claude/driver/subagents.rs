@@ -66,6 +66,13 @@ impl Subagents {
         id
     }
 
+    /// A block comes into a conversation of which perhaps only the name is known: then the subagent begins with it.
+    pub(super) fn acts(&mut self, id: &ConversationId, ledger: &mut Ledger, tools: &Tools, out: &mut Vec<Output>) {
+        if !id.is_main() && !self.known.contains_key(id) {
+            self.begin(id.clone(), None, Value::Object(Map::new()), None, None, ledger, tools, out);
+        }
+    }
+
     #[expect(clippy::too_many_arguments, reason = "everything that is known of a subagent when it begins, from two kinds of lines")]
     fn begin(
         &mut self,
@@ -88,7 +95,9 @@ impl Subagents {
             out.push(Output::Event(Event::SubagentDiscovered { id: id.clone(), name: name.clone() }));
         }
         let caller = tool_use_id.as_deref().and_then(|tool| tools.conversation(tool)).cloned();
-        let parent = caller.or(parent).unwrap_or_else(ConversationId::main);
+        // A parent that nobody has told of, or that would be its own, shows the block to nobody.
+        let parent =
+            caller.or(parent).filter(|parent| self.known.contains_key(parent) && *parent != id).unwrap_or_else(ConversationId::main);
         let begin = Begin::Subagent { conversation: id.clone(), name, input, tool_use_id };
         let block = ledger.start(&parent, begin, out);
         self.known.insert(id, Subagent { block: Some(block), since: ledger.environment().now(), error: None, report: None });

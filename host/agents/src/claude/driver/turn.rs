@@ -57,13 +57,19 @@ impl TurnResult {
 
     /// What the turn cost, its subagents included, and in US dollars. `before` is the session's total before it, if known.
     pub(super) fn spent(&self, before: Option<f64>) -> (Usage, f64) {
+        let (usage, cost_usd) = self.counted(before);
+        // What is no amount would spoil the session's sum for good.
+        (usage, if cost_usd.is_finite() { cost_usd.max(0.0) } else { 0.0 })
+    }
+
+    fn counted(&self, before: Option<f64>) -> (Usage, f64) {
         match (&self.model_usage_since_last_result, self.usage) {
             (Some(models), _) => {
                 models.values().fold((Usage::default(), 0.0), |(usage, cost), model| (usage.plus(model.tokens()), cost + model.cost_usd))
             }
             (None, usage) => {
                 let usage = usage.unwrap_or_default();
-                let cost = before.zip(self.total_cost_usd).map_or(0.0, |(before, after)| (after - before).max(0.0));
+                let cost = before.zip(self.total_cost_usd).map_or(0.0, |(before, after)| after - before);
                 let usage = Usage {
                     input_tokens: usage.input_tokens,
                     output_tokens: usage.output_tokens,
@@ -88,6 +94,16 @@ mod tests {
         assert_eq!(result.spent(Some(0.5)), (usage, 0.25));
         // Of a resumed session the first total holds what was spent before.
         assert_eq!(result.spent(None), (usage, 0.0));
+    }
+
+    #[test]
+    fn what_is_no_amount_costs_nothing() {
+        for costs in [["1.7e308", "1.7e308"], ["-3", "1"]] {
+            let [one, other] = costs;
+            let json = format!(r#"{{"model_usage_since_last_result":{{"a":{{"costUSD":{one}}},"b":{{"costUSD":{other}}}}}}}"#);
+            let result: TurnResult = serde_json::from_str(&json).unwrap();
+            assert_eq!(result.spent(None).1, 0.0, "{json}");
+        }
     }
 
     #[test]
