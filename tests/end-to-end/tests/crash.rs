@@ -1,6 +1,6 @@
 //! A host that was killed goes on by itself with what was going on, and loses nothing that agents did meanwhile.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
 
 use std::fs;
 use std::path::PathBuf;

@@ -63,7 +63,7 @@ impl Lazy {
     }
 
     /// Reads all that there is, and gives whether the last of it says that it read too slowly.
-    async fn is_told(self) -> anyhow::Result<bool> {
+    async fn finds_out(self) -> anyhow::Result<bool> {
         let reading = async {
             let mut last = String::new();
             match self {
@@ -113,7 +113,7 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
         let waking = async {
             let are_behind = async || host.metrics().await.sum("agent_host_subscriber_lag_events", &[]) >= BEHIND;
             eventually("the stream leaves those behind that do not read", are_behind).await;
-            try_join_all(sleepers.into_iter().map(Lazy::is_told)).await
+            try_join_all(sleepers.into_iter().map(Lazy::finds_out)).await
         };
         let ((samples, peak), answers) = tokio::try_join!(meanwhile(&host, scale, &mut noisy, &mut quiet), waking)?;
         ensure!(answers.iter().all(|is_told| *is_told), "not all clients that were too slow were told: {answers:?}");

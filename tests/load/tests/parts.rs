@@ -1,5 +1,7 @@
 //! Parts of the load program that prove something, besides measuring it, at the scale that shows that they work.
 
+#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+
 use std::process::Command;
 
 /// Runs a part; what it finds wrong fails it.
