@@ -1,4 +1,4 @@
-//! Parts of the load program that prove something, besides measuring it, at the scale that shows that they work.
+//! A part of the load program that proves something, besides measuring it, at the scale that shows that it works.
 
 #![expect(clippy::unwrap_used, reason = "tests report by panicking")]
 
@@ -16,9 +16,4 @@ fn run(part: &str) {
 #[test]
 fn clients_that_come_and_go_get_each_event_exactly_once() {
     run("reconnects");
-}
-
-#[test]
-fn clients_that_do_not_read_are_told_and_dropped_and_cost_little() {
-    run("slow-reader");
 }

@@ -111,7 +111,7 @@ fn an_unknown_key_is_refused_and_its_value_not_shown() {
         ),
         (
             "listen = '127.0.0.1:1'\n[session]\nidle_timout = '1m'\nzzz = 1",
-            "agent-host.toml:3:1: unknown key session.idle_timout: [session] has idle_timeout, shutdown_grace, start_timeout, sync_interval",
+            "agent-host.toml:3:1: unknown key session.idle_timout: [session] has idle_timeout, interrupted_turn, shutdown_grace, start_timeout, sync_interval",
         ),
         (
             "[auth]\napi_key = 'sk-secret'",
