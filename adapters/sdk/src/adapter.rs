@@ -1,12 +1,18 @@
 //! The trait that an adapter implements.
 
-use crate::{AdapterInfo, Config, Epoch, FileInfo, Page, ProfileSummary, Result, SessionChanges, SessionRecord, Snapshot};
+use crate::{AdapterInfo, Config, Epoch, FileInfo, Lease, Owner, Page, ProfileSummary, Result, SessionChanges, SessionRecord, Snapshot};
 
 /// The most bytes that one read of a stream or file may ask for.
 pub const MAX_READ_BYTES: u32 = 1024 * 1024;
 
 /// The most sessions that one page may have.
 pub const MAX_LIST_SESSIONS: u32 = 1000;
+
+/// The longest time to live of a lease, in milliseconds: a day.
+pub const MAX_LEASE_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
+/// The most sessions that one renewal may name.
+pub const MAX_RENEW_SESSIONS: usize = 500;
 
 /// Keeps sessions, streams, files and profiles.
 ///
@@ -77,4 +83,25 @@ pub trait Adapter: Sized + 'static {
 
     /// A profile that does not exist is a success.
     fn delete_profile(&mut self, id: &str) -> Result<()>;
+}
+
+/// Keeps leases, too: who may write a session, where several hosts share the store. What each function must do is said in `wit/0.1/persistence/persistence.wit`,
+/// interface `leases`. Exported by `export_adapter!(Type, leases)`.
+///
+/// Times to live are milliseconds, 1 to [`MAX_LEASE_MILLIS`]; all time is the store's.
+///
+/// # Errors
+/// All functions: those of [`Error`](crate::Error), as the contract says.
+pub trait Leases: Adapter {
+    /// Takes the session, unless another owner's lease is in force, and gives the lease that is in force then.
+    fn acquire_lease(&mut self, session: &str, owner: Owner, ttl: u64) -> Result<Lease>;
+
+    /// Prolongs the owner's leases on the sessions, [`MAX_RENEW_SESSIONS`] at most, and gives those on which it has none any more.
+    fn renew_leases(&mut self, owner: &str, ttl: u64, sessions: Vec<String>) -> Result<Vec<String>>;
+
+    /// Ends the owner's lease. One that it does not have is a success.
+    fn release_lease(&mut self, session: &str, owner: &str) -> Result<()>;
+
+    /// The last lease on the session, ended or not.
+    fn lease(&self, session: &str) -> Result<Option<Lease>>;
 }

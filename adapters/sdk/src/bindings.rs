@@ -23,3 +23,22 @@ wit_bindgen::generate!({
     default_bindings_module: "agent_host_adapter::bindings",
     generate_all,
 });
+
+/// The optional interface, as a world of its own: a component of an adapter without it does not have it.
+pub mod leases {
+    wit_bindgen::generate!({
+        path: ["../../wit/0.1/types", "../../wit/0.1/persistence"],
+        inline: "
+            package agent-host:adapter-leases;
+
+            world leases {
+                export agent-host:persistence/leases@0.1.0;
+            }
+        ",
+        world: "agent-host:adapter-leases/leases",
+        with: { "agent-host:types/types@0.1.0": crate::bindings::agent_host::types::types },
+        additional_derives: [PartialEq],
+        pub_export_macro: true,
+        default_bindings_module: "agent_host_adapter::bindings::leases",
+    });
+}

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::thread::LocalKey;
 
 use crate::bindings::exports::agent_host::persistence::{files, lifecycle, profiles, sessions, streams};
+use crate::bindings::leases::exports::agent_host::persistence::leases;
 use crate::error::{check_number, check_times};
 use crate::{
-    Adapter, AdapterInfo, Config, Epoch, Error, FileInfo, MAX_LIST_SESSIONS, MAX_READ_BYTES, Page, ProfileSummary, Result, SessionChanges,
-    SessionRecord, Snapshot,
+    Adapter, AdapterInfo, Config, Epoch, Error, FileInfo, Lease, Leases, MAX_LEASE_MILLIS, MAX_LIST_SESSIONS, MAX_READ_BYTES,
+    MAX_RENEW_SESSIONS, Owner, Page, ProfileSummary, Result, SessionChanges, SessionRecord, Snapshot,
 };
 
 /// Where the adapter of an instance is, once it is open.
@@ -212,6 +213,47 @@ impl<I: Instance> profiles::Guest for I {
     fn delete_profile(id: String) -> Result<()> {
         write::<I, _>(|| format!("delete profile {id:?}"), |adapter| adapter.delete_profile(&id))
     }
+}
+
+impl<I: Instance<Adapter: Leases>> leases::Guest for I {
+    fn acquire(session: String, owner: Owner, ttl: u64) -> Result<Lease> {
+        write::<I, _>(
+            || format!("acquire the lease of session {session:?}"),
+            |adapter| {
+                check_ttl(ttl)?;
+                adapter.acquire_lease(&session, owner, ttl)
+            },
+        )
+    }
+
+    fn renew(owner: String, ttl: u64, sessions: Vec<String>) -> Result<Vec<String>> {
+        let count = sessions.len();
+        write::<I, _>(
+            || format!("renew the leases of {count} sessions"),
+            |adapter| {
+                check_ttl(ttl)?;
+                if count > MAX_RENEW_SESSIONS {
+                    return Err(Error::invalid(format!("one renewal may name {MAX_RENEW_SESSIONS} sessions")));
+                }
+                adapter.renew_leases(&owner, ttl, sessions)
+            },
+        )
+    }
+
+    fn release(session: String, owner: String) -> Result<()> {
+        write::<I, _>(|| format!("release the lease of session {session:?}"), |adapter| adapter.release_lease(&session, &owner))
+    }
+
+    fn get(session: String) -> Result<Option<Lease>> {
+        read::<I, _>(|| format!("look for the lease of session {session:?}"), |adapter| adapter.lease(&session))
+    }
+}
+
+fn check_ttl(ttl: u64) -> Result<()> {
+    if (1..=MAX_LEASE_MILLIS).contains(&ttl) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("a lease of {ttl} ms was asked for; it is 1 to {MAX_LEASE_MILLIS}")))
 }
 
 fn check_read(offset: u64, max: u32) -> Result<()> {

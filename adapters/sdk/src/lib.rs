@@ -35,12 +35,13 @@ mod logging;
 /// ```
 pub mod sql;
 
-pub use adapter::{Adapter, MAX_LIST_SESSIONS, MAX_READ_BYTES};
+pub use adapter::{Adapter, Leases, MAX_LEASE_MILLIS, MAX_LIST_SESSIONS, MAX_READ_BYTES, MAX_RENEW_SESSIONS};
 pub use append::{Append, plan_append};
 pub use bindings::agent_host::types::types::{
     Epoch, Error, FileInfo, Page, ProfileSummary, SessionChanges, SessionRecord, Snapshot, StreamInfo, Timestamp,
 };
 pub use bindings::exports::agent_host::persistence::lifecycle::{AdapterInfo, Concurrency};
+pub use bindings::leases::exports::agent_host::persistence::leases::{Lease, Owner};
 pub use config::Config;
 pub use cursor::Cursor;
 pub use log;
@@ -50,10 +51,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Makes the crate's component out of a type that implements [`Adapter`]. To be called once, in a crate of type `cdylib`.
 ///
+/// With `, leases` behind it, a type that implements [`Leases`], too, exports them.
+///
 /// Outside of WebAssembly it only checks the type, so that the adapter's own tests can run on the developer's machine.
 #[macro_export]
 macro_rules! export_adapter {
+    ($adapter:ty, leases) => {
+        $crate::export_adapter!(@ $adapter, [leases]);
+    };
     ($adapter:ty) => {
+        $crate::export_adapter!(@ $adapter, []);
+    };
+    (@ $adapter:ty, [$($leases:ident)?]) => {
         const _: () = {
             struct Component;
 
@@ -71,7 +80,12 @@ macro_rules! export_adapter {
 
             // Names such as `agent-host:persistence/sessions@0.1.0#create-session` are none to a native linker.
             #[cfg(target_family = "wasm")]
-    $crate::bindings::export!(Component with_types_in $crate::bindings);
+            $crate::bindings::export!(Component with_types_in $crate::bindings);
+
+            $(
+                #[cfg(target_family = "wasm")]
+                $crate::bindings::$leases::export!(Component with_types_in $crate::bindings::$leases);
+            )?
         };
     };
 }

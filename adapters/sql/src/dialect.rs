@@ -52,6 +52,14 @@ pub(crate) fn lock_session(dialect: Dialect) -> Option<&'static str> {
     }
 }
 
+/// The database's clock, in Unix milliseconds; of PostgreSQL not the time at which the transaction began, which may be long ago.
+pub(crate) fn now(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+        Dialect::Postgresql => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

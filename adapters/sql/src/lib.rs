@@ -8,21 +8,24 @@
 //! - `database`: the granted connection, speaking its dialect.
 //! - `schema`: the tables, and how they came to be.
 //! - `chunks`: contents of streams and files as rows of bytes.
-//! - `sessions`, `streams`, `files`, `profiles`: the contract.
+//! - `sessions`, `streams`, `files`, `profiles`, `leases`: the contract.
 #![forbid(unsafe_code)]
 
 mod chunks;
 mod database;
 mod dialect;
 mod files;
+mod leases;
 mod profiles;
 mod schema;
 mod sessions;
 mod streams;
 
+#[cfg(feature = "component")]
+use agent_host_adapter::export_adapter;
 use agent_host_adapter::{
-    Adapter, AdapterInfo, Concurrency, Config, Epoch, FileInfo, Page, ProfileSummary, Result, SessionChanges, SessionRecord, Snapshot,
-    export_adapter,
+    Adapter, AdapterInfo, Concurrency, Config, Epoch, FileInfo, Lease, Leases, Owner, Page, ProfileSummary, Result, SessionChanges,
+    SessionRecord, Snapshot,
 };
 
 use crate::database::Database;
@@ -38,7 +41,8 @@ pub struct Sql {
     database: Database,
 }
 
-export_adapter!(Sql);
+#[cfg(feature = "component")]
+export_adapter!(Sql, leases);
 
 /// The crate's version, or the one that whoever builds it wants it to be known by.
 const VERSION: &str = match option_env!("AGENT_HOST_ADAPTER_VERSION") {
@@ -120,5 +124,23 @@ impl Adapter for Sql {
 
     fn delete_profile(&mut self, id: &str) -> Result<()> {
         profiles::delete(&self.database, id)
+    }
+}
+
+impl Leases for Sql {
+    fn acquire_lease(&mut self, session: &str, owner: Owner, ttl: u64) -> Result<Lease> {
+        leases::acquire(&self.database, session, &owner, ttl)
+    }
+
+    fn renew_leases(&mut self, owner: &str, ttl: u64, sessions: Vec<String>) -> Result<Vec<String>> {
+        leases::renew(&self.database, owner, ttl, sessions)
+    }
+
+    fn release_lease(&mut self, session: &str, owner: &str) -> Result<()> {
+        leases::release(&self.database, session, owner)
+    }
+
+    fn lease(&self, session: &str) -> Result<Option<Lease>> {
+        leases::get(&self.database, session)
     }
 }

@@ -7,8 +7,9 @@ use crate::database::Database;
 use crate::dialect;
 
 /// The migrations; the first is number 1. One that was released is never changed: a new one is added behind it.
-const MIGRATIONS: &[&[&str]] = &[&[
-    "CREATE TABLE sessions (
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        "CREATE TABLE sessions (
         id {name} PRIMARY KEY,
         epoch {integer} NOT NULL,
         created_at {integer} NOT NULL,
@@ -19,24 +20,24 @@ const MIGRATIONS: &[&[&str]] = &[&[
         options TEXT,
         extra TEXT
     ) {table}",
-    // The order of a listing.
-    "CREATE INDEX sessions_by_creation ON sessions (created_at, id)",
-    "CREATE TABLE streams (
+        // The order of a listing.
+        "CREATE INDEX sessions_by_creation ON sessions (created_at, id)",
+        "CREATE TABLE streams (
         id {id},
         session {name} NOT NULL,
         name {name} NOT NULL,
         length {integer} NOT NULL,
         UNIQUE (session, name)
     ) {table}",
-    // Without gaps: a chunk begins where the one before it ends. (Not clustered by its key in SQLite, which then would keep at most a quarter of a
-    // page of a row in its place and the rest in a page of its own: lines of 1 KB took four times the room, and longer to write.)
-    "CREATE TABLE stream_chunks (
+        // Without gaps: a chunk begins where the one before it ends. (Not clustered by its key in SQLite, which then would keep at most a quarter of a
+        // page of a row in its place and the rest in a page of its own: lines of 1 KB took four times the room, and longer to write.)
+        "CREATE TABLE stream_chunks (
         stream {integer} NOT NULL,
         start {integer} NOT NULL,
         data {bytes} NOT NULL,
         PRIMARY KEY (stream, start)
     ) {table}",
-    "CREATE TABLE files (
+        "CREATE TABLE files (
         id {id},
         session {name} NOT NULL,
         path {name} NOT NULL,
@@ -47,20 +48,27 @@ const MIGRATIONS: &[&[&str]] = &[&[
         extra TEXT,
         UNIQUE (session, path)
     ) {table}",
-    // Contents have a table of their own, so that the index of files is read without them.
-    "CREATE TABLE file_chunks (
+        // Contents have a table of their own, so that the index of files is read without them.
+        "CREATE TABLE file_chunks (
         file {integer} NOT NULL,
         start {integer} NOT NULL,
         data {bytes} NOT NULL,
         PRIMARY KEY (file, start)
     ) {table}",
-    "CREATE TABLE profiles (
+        "CREATE TABLE profiles (
         id {name} PRIMARY KEY,
         name TEXT NOT NULL,
         description TEXT,
         document TEXT NOT NULL
     ) {table}",
-]];
+    ],
+    &["CREATE TABLE leases (
+        session {name} PRIMARY KEY,
+        owner TEXT NOT NULL,
+        address TEXT NOT NULL,
+        expires {integer} NOT NULL
+    ) {table}"],
+];
 
 /// The number of the last migration.
 const VERSION: u64 = MIGRATIONS.len() as u64;

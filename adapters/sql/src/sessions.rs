@@ -124,6 +124,7 @@ pub(crate) fn delete(database: &Database, epoch: Epoch, id: &str) -> Result<()> 
             ),
             ("DELETE FROM streams WHERE session = (SELECT id FROM sessions WHERE id = ?1 AND epoch = ?2)", session),
             ("DELETE FROM files WHERE session = (SELECT id FROM sessions WHERE id = ?1 AND epoch = ?2)", session),
+            ("DELETE FROM leases WHERE session = (SELECT id FROM sessions WHERE id = ?1 AND epoch = ?2)", session),
             ("DELETE FROM sessions WHERE id = ?1 AND epoch = ?2", session),
         ],
     );

@@ -83,6 +83,8 @@ codes! {
     HookNotFound: NOT_FOUND, "HOOK_NOT_FOUND", "the event hook does not exist";
     /// There is no generation before the present one.
     NothingEarlier: CONFLICT, "NOTHING_EARLIER", "there is nothing to go back to";
+    /// Another host has the session. `owner` says where that one is.
+    SessionOwned: CONFLICT, "SESSION_OWNED", "another host has the session";
     /// Too many messages wait.
     QueueFull: TOO_MANY_REQUESTS, "QUEUE_FULL", "too many messages are waiting";
     /// A WebSocket has joined as many sessions as it may.
@@ -110,6 +112,8 @@ pub(crate) struct Problem {
     detail: String,
     /// What was being done, of something that is done in phases.
     phase: Option<String>,
+    /// Where the host is that has the session, and for how many seconds it has it, unless it prolongs that.
+    owner: Option<(String, u64)>,
 }
 
 /// The body: RFC 9457, and beside it the two fields that clients of the earlier system read.
@@ -123,12 +127,14 @@ struct Body<'a> {
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     phase: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
 }
 
 impl Problem {
     /// An error whose `detail` says what was wrong with what, for people.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), phase: None }
+        Self { code, detail: detail.into(), phase: None, owner: None }
     }
 
     /// The same, with the phase in which it happened.
@@ -169,6 +175,11 @@ impl From<manager::Error> for Problem {
             Error::TooManySessions(_) => Code::TooManySessions,
             Error::Busy(_) => Code::Busy,
             Error::ShuttingDown => Code::ShuttingDown,
+            Error::Owned { address, expires_in, .. } => {
+                // What is left of a second is one in which it is still taken.
+                let owner = Some((address.clone(), expires_in.as_secs() + 1));
+                return Self { owner, ..Self::new(Code::SessionOwned, error.to_string()) };
+            }
             Error::Store(error) => return error.into(),
         };
         Self::new(code, error.to_string())
@@ -207,6 +218,7 @@ impl IntoResponse for Problem {
             error: &self.detail,
             code: self.code.as_str(),
             phase: self.phase.as_deref(),
+            owner: self.owner.as_ref().map(|(address, _)| address.as_str()),
         };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
@@ -217,6 +229,11 @@ impl IntoResponse for Problem {
             }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            }
+            StatusCode::CONFLICT => {
+                if let Some((_, seconds)) = self.owner {
+                    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                }
             }
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
                 // What is left of the body is not worth reading.

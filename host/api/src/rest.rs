@@ -66,11 +66,15 @@ async fn small_body<T: DeserializeOwned>(shared: &Shared, request: Request) -> R
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
+    /// Why it is not `ok`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 async fn health(State(shared): Host) -> Result<Json<Health>, Problem> {
-    shared.health().await?;
-    Ok(Json(Health { status: "ok" }))
+    let reason = shared.health().await?;
+    let status = if reason.is_some() { "degraded" } else { "ok" };
+    Ok(Json(Health { status, reason }))
 }
 
 async fn metrics(State(shared): Host) -> Result<Response, Problem> {

@@ -20,6 +20,9 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::problem::{Code, Problem};
 
+/// What the host said of its health: why not everything works, or why nothing does.
+type Health = Result<Option<String>, Problem>;
+
 /// How long an answer of the store about its health is repeated: whoever asks has no key, and must not be able to keep the store busy.
 const HEALTH_LIFETIME: Duration = Duration::from_millis(500);
 
@@ -47,7 +50,7 @@ pub(crate) struct Shared {
     /// Requests that change something.
     pub(crate) writes: TaskTracker,
     file_responses: Arc<Semaphore>,
-    health: Mutex<Option<(Instant, Result<(), Problem>)>>,
+    health: Mutex<Option<(Instant, Health)>>,
 }
 
 impl Shared {
@@ -104,8 +107,8 @@ impl Shared {
         }
     }
 
-    /// Whether the host can do its work.
-    pub(crate) async fn health(&self) -> Result<(), Problem> {
+    /// Whether the host can do its work; if only for sessions that are loaded, why.
+    pub(crate) async fn health(&self) -> Health {
         let known = self.health.lock().clone();
         if let Some((at, result)) = known
             && at.elapsed() < HEALTH_LIFETIME

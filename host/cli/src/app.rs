@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use agent_host_agents::claude::{self, ClaudeAgentSdk};
 use agent_host_agents::echo::Echo;
+use agent_host_journal::JournaledStore;
 use agent_host_modal::Client;
 use agent_host_sandboxes::local::{self, Local};
 use agent_host_sandboxes::modal::{self, Modal};
-use agent_host_session::manager::{InterruptedTurn, Manager, Settings};
+use agent_host_session::manager::{InterruptedTurn, Leases, Manager, Settings};
 use agent_host_session::ports::agent::Architecture;
 use agent_host_session::ports::environment::System;
 use agent_host_session::ports::sandbox::Provider;
-use agent_host_session::ports::store::Store;
+use agent_host_session::ports::store::{Owner, Store};
 use agent_host_session::{log, run};
 use agent_host_wasm::exchange::{self, OnStart, Watch};
 use agent_host_wasm::hooks::Control;
@@ -49,6 +50,7 @@ const ROOM_FOR_MORE: u32 = 64;
 pub struct Host {
     /// Its sessions.
     pub manager: Arc<Manager>,
+    journal: Arc<JournaledStore>,
     components: Arc<Components>,
     roster: Arc<Roster>,
     _watches: Vec<Watch>,
@@ -66,16 +68,16 @@ impl Host {
         let grantor = Grantor::new()?;
         let components = start_components(config, &data_dir, engine.clone(), grantor.clone()).await?;
         let roster = start_hooks(config, &data_dir, engine, grantor).await?;
-        let store = components.store();
-        load_profiles(store.as_ref(), &config.profiles).await?;
+        let journal = journal(config, &data_dir, components.store()).await?;
+        load_profiles(journal.as_ref(), &config.profiles).await?;
         let manager = Manager::new(
-            store,
+            Arc::<JournaledStore>::clone(&journal),
             provider(config, &data_dir)?,
             architectures(&config.agents),
             Arc::new(System),
             roster.hooks(),
             Arc::new(agenda::Files::open(data_dir.agenda())?),
-            settings(config),
+            settings(config, &data_dir)?,
         );
         let control: Arc<dyn Control> = Arc::<Manager>::clone(&manager);
         roster.connect(Arc::downgrade(&control));
@@ -84,7 +86,7 @@ impl Host {
             [] => vec![data_dir.admin_key()?.into()],
             keys => keys.iter().map(|key| key.value().clone()).collect(),
         };
-        Ok(Self { manager, components, roster, _watches: watches, admin_keys, _data_dir: data_dir })
+        Ok(Self { manager, journal, components, roster, _watches: watches, admin_keys, _data_dir: data_dir })
     }
 
     /// Ends what is left when its sessions have ended.
@@ -109,13 +111,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let operator = Arc::new(Operator { components: Arc::clone(&host.components), roster: Arc::clone(&host.roster) });
     let options = api_options(&config, &host.admin_keys);
-    let registry = metrics::registry(manager, &host.components, &host.roster);
+    let registry = metrics::registry(manager, &host.journal, &host.components, &host.roster);
     let server = agent_host_api::serve(listener, Arc::clone(manager), operator, registry, options, shutdown.clone());
     let mut served = tokio::spawn(server);
     // For those who start the host and must know its port; the log goes to standard error.
     // Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     tracing::info!(%address, "serving");
+    manager.keep_leases();
     manager.take_up();
     if config.auth.api_keys.is_empty() {
         tracing::warn!(
@@ -164,8 +167,22 @@ fn engine(config: &Config, data_dir: &DataDir) -> anyhow::Result<Engine> {
 }
 
 async fn start_components(config: &Config, data_dir: &DataDir, engine: Engine, grantor: Grantor) -> anyhow::Result<Arc<Components>> {
-    let configured = Configured::new(config.persistence.clone(), data_dir.database(), grantor);
+    let configured = Configured::new(config.persistence.clone(), data_dir.database(), grantor, config.leases.address.is_some());
     Ok(Components::start(engine, Arc::new(configured), data_dir.components(), exchange_settings(config)).await?)
+}
+
+/// The journal in front of the adapter.
+async fn journal(config: &Config, data_dir: &DataDir, store: Arc<dyn Store>) -> anyhow::Result<Arc<JournaledStore>> {
+    let schema::Journal { max, fsync } = config.journal;
+    // Another host that takes a session over does not know this one's journal.
+    let max_bytes = if config.leases.address.is_some() { 0 } else { max };
+    let options = agent_host_journal::Options { directory: data_dir.journal(), max_bytes, fsync };
+    let runtime = tokio::runtime::Handle::current();
+    let open = move || {
+        let _runtime = runtime.enter();
+        JournaledStore::open(store, options)
+    };
+    Ok(tokio::task::spawn_blocking(open).await.context("opening the journal broke off")??)
 }
 
 async fn start_hooks(config: &Config, data_dir: &DataDir, engine: Engine, grantor: Grantor) -> anyhow::Result<Arc<Roster>> {
@@ -272,9 +289,16 @@ fn architectures(config: &schema::Agents) -> [Arc<dyn Architecture>; 2] {
     [Arc::new(ClaudeAgentSdk::new(claude)), Arc::new(Echo)]
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, data_dir: &DataDir) -> anyhow::Result<Settings> {
     let (session, limits, defaults) = (&config.session, &config.limits, Settings::default());
-    Settings {
+    let leases = match &config.leases {
+        schema::Leases { address: Some(address), ttl } => {
+            Some(Leases { owner: Owner { id: data_dir.host_id()?, address: address.as_str().to_owned() }, ttl: *ttl })
+        }
+        schema::Leases { address: None, .. } => None,
+    };
+    Ok(Settings {
+        leases,
         idle_timeout: session.idle_timeout,
         sync_interval: session.sync_interval,
         shutdown_grace: session.shutdown_grace,
@@ -289,7 +313,7 @@ fn settings(config: &Config) -> Settings {
         log: log::Limits { events: limits.log_events, bytes: bytes(limits.log_bytes) },
         run: run::Limits { line_bytes: bytes(limits.line), file_bytes: limits.file, start_timeout: session.start_timeout, ..defaults.run },
         ..defaults
-    }
+    })
 }
 
 fn api_options(config: &Config, admin_keys: &[SecretString]) -> agent_host_api::Options {

@@ -72,7 +72,7 @@ async fn open(store: &str, must_exist: bool) -> anyhow::Result<Place> {
         }
     };
     let engine = Engine::new(EngineOptions::default())?;
-    let configured = Configured::new(config.persistence, main, Grantor::new()?);
+    let configured = Configured::new(config.persistence, main, Grantor::new()?, false);
     let options = configured.options(&Plan::configured()).await.map_err(anyhow::Error::msg)?;
     let component = engine.load(configured.source()).await?;
     Ok(Place { persistence: Persistence::start(&engine, component, options).await?, _lock: lock })

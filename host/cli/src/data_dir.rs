@@ -112,6 +112,11 @@ impl DataDir {
         self.path.join("agenda")
     }
 
+    /// What the store has still to get.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
     /// The database of the built-in adapter.
     pub fn database(&self) -> PathBuf {
         self.path.join("agent-host.db")

@@ -24,6 +24,23 @@ wasmtime::component::bindgen!({
     },
 });
 
+/// The optional interface of adapters, as a world of its own.
+pub(crate) mod leases {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/0.1/types", "../../wit/0.1/persistence"],
+        inline: "
+            package agent-host:host;
+
+            world leases {
+                export agent-host:persistence/leases@0.1.0;
+            }
+        ",
+        world: "agent-host:host/leases",
+        exports: { default: async },
+        with: { "agent-host:types/types": crate::bindings::agent_host::types::types },
+    });
+}
+
 /// The world of event hooks. What it has in common with that of adapters is the same.
 pub(crate) mod hook {
     wasmtime::component::bindgen!({

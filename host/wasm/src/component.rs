@@ -150,6 +150,11 @@ impl Component {
             .map_err(|lack| LoadError::NotAnAdapter { component: self.name.to_string(), missing: lack.missing, exports: lack.exports })
     }
 
+    /// Whether a persistence adapter says who may write a session.
+    pub(crate) fn has_leases(&self) -> bool {
+        self.check("agent-host:persistence", &["leases"]).is_ok()
+    }
+
     /// The same for the interfaces of an event hook.
     pub(crate) fn check_hook(&self) -> Result<String, LoadError> {
         self.check("agent-host:hooks", &["event-hook"]).map_err(|lack| LoadError::NotAHook {

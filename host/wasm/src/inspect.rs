@@ -11,7 +11,6 @@ use serde::Serialize;
 
 pub use interface::{Interface, Need, World};
 
-use crate::bindings::Adapter;
 use crate::bindings::hook::Hook;
 use crate::cache::Sha256Digest;
 use crate::component::Component;
@@ -19,6 +18,7 @@ use crate::engine::Engine;
 use crate::grants::Grants;
 use crate::instance::Factory;
 use crate::limits::Limits;
+use crate::persistence::Adapter;
 use crate::world;
 
 /// How long an instance that is made only to see whether it can be may take: machine code is there already, and nothing is opened.

@@ -90,6 +90,16 @@ impl Host {
         self.end(End::Kill).await
     }
 
+    /// Stops its process where it is (SIGSTOP), as a machine does that is suspended.
+    pub fn pause(&self) {
+        self.running().process.pause(true).expect("failed to pause the host");
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn wake(&self) {
+        self.running().process.pause(false).expect("failed to wake the host");
+    }
+
     /// Stops it and starts it on the same data.
     pub async fn restart(&mut self) {
         let status = self.stop().await;
@@ -187,7 +197,11 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         // Ended as it should be even now, so that it ends the agents that it runs.
-        let ended = self.running.take().map(|running| running.process.end(End::Terminate));
+        let ended = self.running.take().map(|running| {
+            // One that was paused would not notice.
+            drop(running.process.pause(false));
+            running.process.end(End::Terminate)
+        });
         if std::thread::panicking() {
             eprintln!("the host's log:\n{}", self.log());
             if let Some(Err(error)) = ended {

@@ -80,6 +80,12 @@ impl Process {
         }
     }
 
+    /// Stops it where it is, or lets it go on.
+    pub(crate) fn pause(&self, pause: bool) -> io::Result<()> {
+        let signal = if pause { Signal::STOP } else { Signal::CONT };
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
     /// Waits for its own end.
     pub(crate) fn wait(mut self) -> io::Result<ExitStatus> {
         self.child.wait()

@@ -13,6 +13,7 @@ mod events;
 mod hooks;
 mod migration;
 mod modal;
+mod outage;
 mod reconnects;
 mod report;
 mod sessions;
@@ -24,6 +25,7 @@ mod swaps;
 mod work;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use agent_host_tests::Setup;
 use anyhow::Context as _;
@@ -50,6 +52,7 @@ enum Part {
     Streams,
     Reconnects,
     SlowReader,
+    Outage,
     Hooks,
     Swaps,
     Migration,
@@ -77,6 +80,9 @@ struct Scale {
     swaps: usize,
     /// How often what is compared takes turns.
     rounds: usize,
+    /// How long an adapter fails now and then, and then all the time.
+    flaky: Duration,
+    down: Duration,
     /// Sessions that are migrated; the bytes of each one's transcript, and its files of 64 KiB.
     stored: usize,
     transcript: usize,
@@ -100,6 +106,8 @@ impl Scale {
         busy: 200,
         swaps: 20,
         rounds: 3,
+        flaky: Duration::from_secs(60),
+        down: Duration::from_secs(60),
         stored: 1000,
         transcript: 640 * 1024,
         files: 6,
@@ -119,6 +127,8 @@ impl Scale {
         busy: 5,
         swaps: 2,
         rounds: 1,
+        flaky: Duration::from_secs(6),
+        down: Duration::from_secs(4),
         stored: 20,
         transcript: 128 * 1024,
         files: 2,
@@ -146,6 +156,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if is_wanted(Part::SlowReader) {
         slow_reader::measure(scale, &mut report).await?;
+    }
+    if is_wanted(Part::Outage) {
+        outage::measure(scale, &mut report).await?;
     }
     if is_wanted(Part::Hooks) {
         hooks::measure(scale, &mut report).await?;

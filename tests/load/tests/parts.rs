@@ -1,4 +1,4 @@
-//! A part of the load program that proves something, besides measuring it, at the scale that shows that it works.
+//! Parts of the load program that prove something, besides measuring it, at the scale that shows that they work.
 
 #![expect(clippy::unwrap_used, reason = "tests report by panicking")]
 
@@ -16,4 +16,9 @@ fn run(part: &str) {
 #[test]
 fn clients_that_come_and_go_get_each_event_exactly_once() {
     run("reconnects");
+}
+
+#[test]
+fn an_adapter_that_fails_hangs_is_swapped_and_goes_away_loses_nothing() {
+    run("outage");
 }

@@ -20,12 +20,14 @@ pub struct Configured {
     /// The database file of the built-in `sqlite`.
     main: PathBuf,
     grantor: Grantor,
+    /// Whether hosts share the store.
+    needs_leases: bool,
 }
 
 impl Configured {
-    /// `main` is the database file of the built-in `sqlite`.
-    pub fn new(persistence: schema::Persistence, main: PathBuf, grantor: Grantor) -> Self {
-        Self { persistence, main, grantor }
+    /// `main` is the database file of the built-in `sqlite`; `needs_leases` whether hosts share the store.
+    pub fn new(persistence: schema::Persistence, main: PathBuf, grantor: Grantor, needs_leases: bool) -> Self {
+        Self { persistence, main, grantor, needs_leases }
     }
 
     /// Whether the component is, or takes the place of, the built-in one whose database need not be named.
@@ -63,6 +65,7 @@ impl Configuration for Configured {
             limits: limits(&persistence.limits),
             wait_timeout: persistence.limits.queue_timeout,
             instances: instances(&persistence.limits),
+            needs_leases: self.needs_leases,
         })
     }
 }

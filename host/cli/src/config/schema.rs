@@ -35,6 +35,10 @@ section! {
         auth: Auth;
         /// The persistence component.
         persistence: Persistence;
+        /// What loaded sessions write while the persistence component is away.
+        journal: Journal;
+        /// Whether other hosts share the store.
+        leases: Leases;
         /// How components are exchanged while the host runs.
         components: Components;
         /// What event hooks have still to be told of.
@@ -82,6 +86,28 @@ section! {
         grants: Grants;
         /// How much of it.
         limits: ComponentLimits;
+    }
+}
+
+section! {
+    /// What loaded sessions write while the persistence component is away: it fails, hangs, or its database restarts. It is kept on disk, in `data_dir`, counts as stored, and is given to
+    /// the component in order when it is back.
+    Journal in "journal" {
+        /// Bytes that may wait. Beyond it, writes are refused (503) and what runs waits. 0 keeps nothing.
+        max: u64 = "1 GiB" because "it is an hour of a thousand busy sessions, and leaves room on a small disk";
+        /// Whether a write is brought to the disk (fsync) before it counts as stored.
+        fsync: bool = true because "what was acknowledged is not lost, neither with the process nor with the machine's power";
+    }
+}
+
+section! {
+    /// For several hosts on one store: each takes a session before it writes to it, and the others say where it is (409, `SESSION_OWNED`). The persistence component must keep leases, as
+    /// `sqlite` does. A write then counts as stored only when the component has it, since no other host knows this one's journal.
+    Leases in "leases" {
+        /// Where clients reach this host: `https://HOST:PORT`. With it, the host takes leases.
+        address: Option<Origin> = none because "a host that is alone on its store needs none";
+        /// How long a session stays taken by a host that is gone. It is prolonged every third of it.
+        ttl: Duration = "30s" because "a host that pauses or loses its network for some seconds keeps its sessions";
     }
 }
 

@@ -73,7 +73,9 @@ impl Manager {
             Err(store::Error::AlreadyExists(_)) => return Err(Error::SessionConflict(record.id)),
             created => created?,
         }
-        if let Err(error) = import::store(store, &record, &events, transcripts).await {
+        let stored = import::store(store, &record, &events, transcripts).await;
+        store.release(&record.id);
+        if let Err(error) = stored {
             if let Err(error) = store.delete_session(Epoch::FIRST, &record.id).await {
                 tracing::error!(session = %record.id, %error, "failed to remove a session that could not be imported whole");
             }

@@ -1,5 +1,7 @@
 //! Why the manager could not do what it was asked to do.
 
+use std::time::Duration;
+
 use crate::id::{MessageId, ProfileId, SessionId};
 use crate::path::RelativePath;
 use crate::ports::store;
@@ -50,6 +52,16 @@ pub enum Error {
         hook: String,
         /// Why.
         reason: String,
+    },
+    /// Another host has the session.
+    #[error("the host at {address} has the session {id:?}; ask that one")]
+    Owned {
+        /// The session.
+        id: SessionId,
+        /// Where that host is reached, a URL.
+        address: String,
+        /// When its lease ends, unless it prolongs it.
+        expires_in: Duration,
     },
     /// Too many messages wait for their turn.
     #[error("{0} messages wait for their turn already; try again when one has ended")]

@@ -7,6 +7,7 @@ mod control;
 mod create;
 mod error;
 mod import;
+pub(crate) mod leases;
 mod messages;
 mod observe;
 mod request;
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::error::Error;
 pub use self::request::{Create, Created, ListChange, Listed, Listing, SessionState, Subscribed};
-pub use self::settings::{InterruptedTurn, Settings};
+pub use self::settings::{InterruptedTurn, Leases, Settings};
 use crate::event::Runtime;
 use crate::id::{ProfileId, Sequence, SessionId};
 use crate::log::Reveal;
@@ -215,8 +216,15 @@ impl Manager {
 
     async fn delete_stored(&self, id: &SessionId) -> Result<(), Error> {
         let store = &self.context.store;
-        let snapshot = store.load_session(id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
-        store.delete_session(snapshot.epoch.next(), id).await?;
+        self.acquire(id).await?;
+        let deleted = match store.load_session(id).await? {
+            Some(snapshot) => store.delete_session(snapshot.epoch.next(), id).await,
+            None => return Err(Error::SessionNotFound(id.clone())),
+        };
+        if let Err(error) = deleted {
+            leases::release(&self.context, id).await;
+            return Err(error.into());
+        }
         drop(self.context.changes.send(ListChange::Deleted(id.clone())));
         Ok(())
     }
@@ -277,13 +285,14 @@ impl Manager {
         Ok(self.context.store.delete_profile(id).await?)
     }
 
-    /// Whether the host can do its work.
+    /// Whether the host can do its work; if only for sessions that are loaded, why.
     ///
     /// # Errors
     /// Why it cannot.
-    pub async fn health(&self) -> Result<(), Error> {
+    pub async fn health(&self) -> Result<Option<String>, Error> {
         self.check_open()?;
-        Ok(self.context.store.health().await?)
+        self.context.store.health().await?;
+        Ok(self.context.store.degradation())
     }
 
     /// What changes in the list of sessions from now on.
@@ -312,6 +321,9 @@ impl Manager {
     }
 
     async fn check_exists(&self, id: &SessionId) -> Result<(), Error> {
+        if self.loaded(id).is_some() {
+            return Ok(());
+        }
         match self.context.store.load_session(id).await? {
             Some(_) => Ok(()),
             None => Err(Error::SessionNotFound(id.clone())),
@@ -377,7 +389,14 @@ impl Manager {
     }
 
     async fn load(&self, id: &SessionId, slot: &Slot) -> Result<Handle, Error> {
-        let loaded = task::load(self.context.store.as_ref(), id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
+        self.acquire(id).await?;
+        let loaded = match task::load(self.context.store.as_ref(), id).await {
+            Ok(loaded) => loaded.ok_or_else(|| Error::SessionNotFound(id.clone()))?,
+            Err(error) => {
+                leases::release(&self.context, id).await;
+                return Err(error.into());
+            }
+        };
         let (sessions, slot, session) = (Arc::clone(&self.sessions), Arc::downgrade(slot), id.clone());
         let on_end = move || {
             sessions.remove_if(&session, |_, there| std::ptr::eq(Arc::as_ptr(there), slot.as_ptr()));

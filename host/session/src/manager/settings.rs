@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Error;
+use crate::ports::store::Owner;
 use crate::record::Options;
 use crate::{log, run};
 
@@ -16,9 +17,20 @@ pub enum InterruptedTurn {
     Resume,
 }
 
+/// How a host takes sessions of a store that it shares with others.
+#[derive(Clone, Debug)]
+pub struct Leases {
+    /// This host.
+    pub owner: Owner,
+    /// For how long it takes a session; it is prolonged long before.
+    pub ttl: Duration,
+}
+
 /// How sessions behave, and their bounds.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// How sessions are taken, where several hosts share the store. A host that is alone on its store needs no leases.
+    pub leases: Option<Leases>,
     /// After this long without a turn, a message or a subscriber a session leaves memory, and its sandbox ends.
     pub idle_timeout: Duration,
     /// How often transcripts are stored in the middle of a turn. They always are at its end.
@@ -50,6 +62,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            leases: None,
             idle_timeout: Duration::from_secs(15 * 60),
             sync_interval: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(10),

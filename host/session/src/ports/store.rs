@@ -1,5 +1,7 @@
 //! The port to the persistence adapter. `wit/0.1/persistence` says what each operation must keep; this is the same contract in Rust.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -47,11 +49,49 @@ impl Error {
     }
 }
 
+/// A host that takes sessions of a store which it shares with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Tells it from all others, for as long as it keeps its data.
+    pub id: String,
+    /// Where clients and other hosts reach it, a URL.
+    pub address: String,
+}
+
+/// Who may write a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who.
+    pub owner: Owner,
+    /// For how long, by the store's clock; zero if it has ended.
+    pub expires_in: Duration,
+}
+
+/// The most sessions that one renewal of leases may name.
+pub const MAX_RENEW_SESSIONS: usize = 500;
+
+fn no_leases<T>() -> Result<T, Error> {
+    Err(Error::Other("the persistence component keeps no leases".to_owned()))
+}
+
 /// Where sessions, streams, files and profiles are kept.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Whether the store answers.
     async fn health(&self) -> Result<(), Error>;
+
+    /// Why not everything works, although it does for the sessions that are loaded; for operators.
+    fn degradation(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether writes of this session are kept somewhere else, durably, because the store could not take them.
+    fn is_behind(&self, _session: &SessionId) -> bool {
+        false
+    }
+
+    /// This host writes nothing more to the session, until it has loaded it anew.
+    fn release(&self, _session: &SessionId) {}
 
     /// Adds a session.
     async fn create_session(&self, epoch: Epoch, record: &SessionRecord) -> Result<(), Error>;
@@ -85,6 +125,26 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes a file; one that does not exist is a success.
     async fn delete_file(&self, epoch: Epoch, session: &SessionId, path: &RelativePath) -> Result<(), Error>;
+
+    /// Takes a session for so long, unless another host's lease is in force. Gives the lease that is in force then.
+    async fn acquire_lease(&self, _session: &SessionId, _owner: &Owner, _ttl: Duration) -> Result<Lease, Error> {
+        no_leases()
+    }
+
+    /// Prolongs an owner's leases, [`MAX_RENEW_SESSIONS`] at most, and gives the sessions on which it has none any more.
+    async fn renew_leases(&self, _owner: &str, _ttl: Duration, _sessions: &[SessionId]) -> Result<Vec<SessionId>, Error> {
+        no_leases()
+    }
+
+    /// Ends an owner's lease. One that it does not have is a success.
+    async fn release_lease(&self, _session: &SessionId, _owner: &str) -> Result<(), Error> {
+        no_leases()
+    }
+
+    /// The last lease on a session, ended or not; `None` if there was none, or it was released.
+    async fn lease(&self, _session: &SessionId) -> Result<Option<Lease>, Error> {
+        no_leases()
+    }
 
     /// All profiles, sorted by id.
     async fn list_profiles(&self) -> Result<Vec<ProfileSummary>, Error>;

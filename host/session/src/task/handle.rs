@@ -72,6 +72,10 @@ pub(crate) enum Command {
         is_late: bool,
         reply: Reply<()>,
     },
+    /// Another host has the session: nothing that this one does counts any more.
+    Fence {
+        reply: Reply<()>,
+    },
     Unload {
         reply: Reply<()>,
     },

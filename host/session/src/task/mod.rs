@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{Event, RecordLine, Runtime, SandboxState};
 use crate::id::{BlockId, MessageId, Sequence, SessionId};
 use crate::log::{EventLog, Reveal, Subscription};
+use crate::manager::leases::release;
 use crate::manager::{Error, ListChange, Listed, Settings, Subscribed};
 use crate::message::Message;
 use crate::metadata::OfHooks;
@@ -121,6 +122,8 @@ struct Task {
     on_agenda: bool,
     /// Whether the session was looked over for what an earlier host left unfinished.
     repaired: bool,
+    /// Whether the store has still to get what was written.
+    is_behind: bool,
     /// Whether the event record needs a newline before anything else.
     is_torn: bool,
     /// When something last happened that keeps the session in memory.
@@ -137,6 +140,7 @@ pub(crate) fn spawn(
     let Loaded { state, epoch, lengths, transcripts, is_torn } = loaded;
     let epoch = epoch.next();
     let session = state.record.id.clone();
+    let (store, id) = (Arc::clone(&context.store), session.clone());
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let runtime = Runtime { is_loaded: true, queued_messages: state.queue().len(), ..Runtime::default() };
     let (listed, listed_receiver) = watch::channel(Arc::new(Listed { record: state.record.clone(), runtime: runtime.clone() }));
@@ -162,6 +166,7 @@ pub(crate) fn spawn(
         taking_up: None,
         on_agenda: false,
         repaired: false,
+        is_behind: false,
         is_torn,
         active_at: Instant::now(),
         closing: None,
@@ -174,8 +179,12 @@ pub(crate) fn spawn(
     let future = async move {
         // Also when the task is aborted or panics: a session that cannot be loaded any more would be lost until a restart.
         let _guard = ended.drop_guard();
-        let _on_end = OnDrop(Some(on_end));
+        let _on_end = OnDrop(Some(move || {
+            store.release(&id);
+            on_end();
+        }));
         task.run(commands).await;
+        release(&task.context, task.id()).await;
     };
     (handle, future)
 }
@@ -270,6 +279,10 @@ impl Task {
             Command::Note { hook, text, reply } => self.add_note(hook, text, reply),
             Command::Tell { event, reply } => self.tell(event, reply),
             Command::TakeUp { is_late, reply } => self.take_up(is_late, reply),
+            Command::Fence { reply } => {
+                self.fence(&store::Error::StaleEpoch(self.recorder.epoch().next()));
+                drop(reply.send(Ok(())));
+            }
             Command::Unload { reply } => self.unload(reply),
             Command::Delete { reply } => self.delete(reply),
         }
@@ -303,14 +316,17 @@ impl Task {
                 for (then, result) in done {
                     self.durable(then, result);
                 }
+                let is_behind = self.context.store.is_behind(self.id());
+                if is_behind && !self.is_behind {
+                    self.tell_unavailable("the store does not take writes; what happens is kept until it does");
+                }
+                self.is_behind = is_behind;
                 self.advance();
             }
             Progress::Failing(error) => {
                 tracing::warn!(session = %self.id(), %error, "failed to write to the store; trying again");
                 if self.recorder.epoch_taken {
-                    // What the adapter says is for the operator.
-                    let message = "the store does not take writes; trying again".to_owned();
-                    self.publish([Event::Failed { code: "STORE_UNAVAILABLE".to_owned(), message }]);
+                    self.tell_unavailable("the store does not take writes; trying again");
                 }
             }
             Progress::Fenced { error, lost } => {
@@ -321,6 +337,11 @@ impl Task {
                 self.fence(&error);
             }
         }
+    }
+
+    /// Tells those who watch that the store is away. What the adapter says is for the operator.
+    fn tell_unavailable(&mut self, message: &str) {
+        self.publish([Event::Failed { code: "STORE_UNAVAILABLE".to_owned(), message: message.to_owned() }]);
     }
 
     fn durable(&mut self, then: Then, result: Result<(), store::Error>) {

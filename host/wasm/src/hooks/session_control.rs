@@ -126,7 +126,8 @@ fn refused(error: manager::Error) -> wit::Error {
         E::SessionNotFound(_) | E::ProfileNotFound(_) | E::FileNotFound(_) => wit::Error::NotFound(text),
         E::SessionConflict(_) | E::MessageConflict(_) => wit::Error::AlreadyExists(text),
         E::UnknownArchitecture { .. } | E::Invalid(_) | E::TooLarge { .. } => wit::Error::Invalid(text),
-        E::QueueFull(_) | E::TooManySessions(_) | E::Busy(_) | E::ShuttingDown => wit::Error::Unavailable(text),
+        // The session is free again when the other host has lost or released it.
+        E::QueueFull(_) | E::TooManySessions(_) | E::Busy(_) | E::ShuttingDown | E::Owned { .. } => wit::Error::Unavailable(text),
         E::Store(store::Error::Unavailable(_)) => wit::Error::Unavailable(text),
         E::Store(store::Error::Corrupt(_)) => wit::Error::Corrupt(text),
         E::Denied { .. } | E::Store(_) => wit::Error::Other(text),

@@ -2,16 +2,18 @@
 
 use std::fmt::Display;
 use std::ops::RangeBounds;
+use std::time::Duration;
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
 use agent_host_session::path::RelativePath;
-use agent_host_session::ports::store::Error;
+use agent_host_session::ports::store::{Error, Lease, Owner};
 use agent_host_session::profile::{Profile, ProfileSummary};
 use agent_host_session::record::{FileInfo, Options, Page, RecordChanges, SessionRecord, Snapshot, StreamName};
 use agent_host_session::time::Timestamp;
 use bytes::Bytes;
 
 use crate::bindings::agent_host::types::types as wit;
+use crate::bindings::leases::exports::agent_host::persistence::leases;
 use crate::call;
 
 /// Numbers of the contract stay below this, so that every language can hold them.
@@ -192,6 +194,21 @@ fn file_in(file: wit::FileInfo) -> Result<FileInfo, Error> {
         created_at: time("creation time of a file", file.created_at)?,
         modified_at: time("modification time of a file", file.modified_at)?,
     })
+}
+
+/// For the contract, which has milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn owner_out(owner: &Owner) -> leases::Owner {
+    leases::Owner { id: owner.id.clone(), address: owner.address.clone() }
+}
+
+pub(super) fn lease(lease: leases::Lease) -> Result<Lease, Error> {
+    let leases::Lease { owner: leases::Owner { id, address }, expires_in } = lease;
+    let expires_in = Duration::from_millis(number("time until a lease ends", expires_in)?);
+    Ok(Lease { owner: Owner { id, address }, expires_in })
 }
 
 pub(super) fn profile_summary(profile: wit::ProfileSummary) -> Result<ProfileSummary, Error> {

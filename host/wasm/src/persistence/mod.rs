@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
 use agent_host_session::path::RelativePath;
-use agent_host_session::ports::store::{Error, MAX_READ_BYTES, Store as StorePort};
+use agent_host_session::ports::store::{Error, Lease, MAX_READ_BYTES, Owner, Store as StorePort};
 use agent_host_session::profile::{Profile, ProfileSummary};
 use agent_host_session::record::{FileInfo, Page, RecordChanges, SessionRecord, Snapshot, StreamName};
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use wasmtime::Store;
 
-use crate::bindings::Adapter;
+use crate::bindings::agent_host::types::types as wit;
 use crate::bindings::exports::agent_host::persistence::lifecycle::{AdapterInfo, Concurrency as WitConcurrency};
 use crate::call;
 use crate::component::{Component, LoadError};
@@ -27,6 +27,8 @@ use crate::limits::Limits;
 use crate::pool::{Call, Pool};
 use crate::state::State;
 use crate::stats::{Counts, Stats};
+
+pub(crate) use self::world::Adapter;
 
 /// Most sessions that one page may have, as the contract says.
 const MAX_PAGE: u32 = 1000;
@@ -47,6 +49,8 @@ pub struct PersistenceOptions {
     pub instances: u32,
     /// How long a call waits for a free instance.
     pub wait_timeout: Duration,
+    /// Whether it must keep leases, because several hosts share its store.
+    pub needs_leases: bool,
 }
 
 impl Default for PersistenceOptions {
@@ -59,6 +63,7 @@ impl Default for PersistenceOptions {
             instances: 16,
             // Longer than a burst takes to be worked off, shorter than clients' patience.
             wait_timeout: Duration::from_secs(10),
+            needs_leases: false,
         }
     }
 }
@@ -118,6 +123,12 @@ pub enum StartError {
         /// What the engine's options say.
         limit: usize,
     },
+    /// Hosts share its store, and it cannot say which of them has a session.
+    #[error("the component {component} does not export agent-host:persistence/leases, which hosts on one store need")]
+    NoLeases {
+        /// Which component.
+        component: String,
+    },
     /// Its first instance could not be opened.
     #[error(transparent)]
     Open(call::Error),
@@ -150,6 +161,9 @@ impl Persistence {
         let (wanted, limit) = (options.limits.memory, engine.options().memory_limit);
         if wanted > limit {
             return Err(StartError::TooMuchMemory { component: name, wanted, limit });
+        }
+        if options.needs_leases && !component.has_leases() {
+            return Err(StartError::NoLeases { component: name });
         }
         let no_room = |wanted| StartError::NoRoom { component: name.clone(), wanted, limit: engine.options().max_instances };
         let mut room = engine.reserve(1).ok_or_else(|| no_room(1))?;
@@ -349,6 +363,60 @@ impl StorePort for Persistence {
         .await
     }
 
+    async fn acquire_lease(&self, session: &SessionId, owner: &Owner, ttl: Duration) -> Result<Lease, Error> {
+        let (session, owner, ttl) = (session.to_string(), convert::owner_out(owner), convert::millis(ttl));
+        let lease = self.call("acquire-lease", move |adapter, store| {
+            Box::pin(async move {
+                match adapter.leases() {
+                    Some(leases) => leases.call_acquire(store, &session, &owner, ttl).await,
+                    None => Ok(Err(no_leases())),
+                }
+            })
+        });
+        convert::lease(lease.await?)
+    }
+
+    async fn renew_leases(&self, owner: &str, ttl: Duration, sessions: &[SessionId]) -> Result<Vec<SessionId>, Error> {
+        let (owner, ttl) = (owner.to_owned(), convert::millis(ttl));
+        let asked: Vec<String> = sessions.iter().map(ToString::to_string).collect();
+        let lost = self.call("renew-leases", move |adapter, store| {
+            Box::pin(async move {
+                match adapter.leases() {
+                    Some(leases) => leases.call_renew(store, &owner, ttl, &asked).await,
+                    None => Ok(Err(no_leases())),
+                }
+            })
+        });
+        let lost = lost.await?;
+        Ok(sessions.iter().filter(|session| lost.iter().any(|lost| lost == session.as_str())).cloned().collect())
+    }
+
+    async fn release_lease(&self, session: &SessionId, owner: &str) -> Result<(), Error> {
+        let (session, owner) = (session.to_string(), owner.to_owned());
+        self.call("release-lease", move |adapter, store| {
+            Box::pin(async move {
+                match adapter.leases() {
+                    Some(leases) => leases.call_release(store, &session, &owner).await,
+                    None => Ok(Err(no_leases())),
+                }
+            })
+        })
+        .await
+    }
+
+    async fn lease(&self, session: &SessionId) -> Result<Option<Lease>, Error> {
+        let session = session.to_string();
+        let lease = self.call("get-lease", move |adapter, store| {
+            Box::pin(async move {
+                match adapter.leases() {
+                    Some(leases) => leases.call_get(store, &session).await,
+                    None => Ok(Err(no_leases())),
+                }
+            })
+        });
+        lease.await?.map(convert::lease).transpose()
+    }
+
     async fn list_profiles(&self) -> Result<Vec<ProfileSummary>, Error> {
         let listed = self.call("list-profiles", |adapter, store| {
             Box::pin(async { adapter.agent_host_persistence_profiles().call_list_profiles(store).await })
@@ -379,6 +447,10 @@ impl StorePort for Persistence {
         })
         .await
     }
+}
+
+fn no_leases() -> wit::Error {
+    wit::Error::Other("the component does not export agent-host:persistence/leases".to_owned())
 }
 
 fn read_size(max: u32) -> Result<u32, Error> {

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
 use agent_host_session::path::RelativePath;
-use agent_host_session::ports::store::{Error, Store};
+use agent_host_session::ports::store::{Error, Lease, Owner, Store};
 use agent_host_session::profile::{Profile, ProfileSummary};
 use agent_host_session::record::{FileInfo, Page, RecordChanges, SessionRecord, Snapshot, StreamName};
 use arc_swap::ArcSwap;
@@ -248,6 +249,22 @@ impl Store for Switch {
     async fn delete_file(&self, epoch: Epoch, session: &SessionId, path: &RelativePath) -> Result<(), Error> {
         let _write = self.begin(Written::Session(session)).await;
         ask!(self.delete_file(epoch, session, path))
+    }
+
+    async fn acquire_lease(&self, session: &SessionId, owner: &Owner, ttl: Duration) -> Result<Lease, Error> {
+        ask!(self.acquire_lease(session, owner, ttl))
+    }
+
+    async fn renew_leases(&self, owner: &str, ttl: Duration, sessions: &[SessionId]) -> Result<Vec<SessionId>, Error> {
+        ask!(self.renew_leases(owner, ttl, sessions))
+    }
+
+    async fn release_lease(&self, session: &SessionId, owner: &str) -> Result<(), Error> {
+        ask!(self.release_lease(session, owner))
+    }
+
+    async fn lease(&self, session: &SessionId) -> Result<Option<Lease>, Error> {
+        ask!(self.lease(session))
     }
 
     async fn list_profiles(&self) -> Result<Vec<ProfileSummary>, Error> {
