@@ -12,6 +12,7 @@ use agent_host_sandboxes::local::{self, Local};
 use agent_host_sandboxes::modal::{self, Modal};
 use agent_host_session::manager::{InterruptedTurn, Manager, Settings};
 use agent_host_session::ports::agent::Architecture;
+use agent_host_session::ports::archive::NoArchive;
 use agent_host_session::ports::environment::System;
 use agent_host_session::ports::sandbox::Provider;
 use agent_host_session::ports::store::Store;
@@ -75,6 +76,7 @@ impl Host {
             Arc::new(System),
             roster.hooks(),
             Arc::new(agenda::Files::open(data_dir.agenda())?),
+            Arc::new(NoArchive),
             settings(config),
         );
         let control: Arc<dyn Control> = Arc::<Manager>::clone(&manager);

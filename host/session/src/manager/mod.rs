@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::path::RelativePath;
 use crate::ports::agenda::Agenda;
 use crate::ports::agent::Architecture;
+use crate::ports::archive::Archive;
 use crate::ports::environment::Environment;
 use crate::ports::hooks::Hooks;
 use crate::ports::sandbox::Provider;
@@ -78,6 +79,7 @@ impl Manager {
         environment: Arc<dyn Environment>,
         hooks: Arc<dyn Hooks>,
         agenda: Arc<dyn Agenda>,
+        archive: Arc<dyn Archive>,
         settings: Settings,
     ) -> Arc<Self> {
         let architectures: BTreeMap<_, _> = architectures.into_iter().map(|architecture| (architecture.name(), architecture)).collect();
@@ -85,7 +87,7 @@ impl Manager {
         let shutdown = CancellationToken::new();
         let metrics = Arc::new(Metrics::default());
         let context =
-            Arc::new(Context { store, provider, architectures, environment, hooks, agenda, settings, metrics, changes, shutdown });
+            Arc::new(Context { store, provider, architectures, environment, hooks, agenda, archive, settings, metrics, changes, shutdown });
         Arc::new(Self { context, sessions: Arc::new(DashMap::new()), tasks: TaskTracker::new() })
     }
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use agent_host_session::manager::{Manager, Settings};
 use agent_host_session::ports::agenda::Forgetful;
+use agent_host_session::ports::archive::NoArchive;
 use agent_host_session::profile::Profile;
 
 /// A manager over fakes, and the fakes.
@@ -60,6 +61,7 @@ impl World {
             Arc::new(environment::CountingEnvironment::default()),
             Arc::clone(&hooks) as _,
             Arc::clone(&agenda) as _,
+            Arc::new(NoArchive),
             settings,
         );
         Self { manager, store, provider, hooks, agenda }
