@@ -55,7 +55,7 @@ pub struct Limits {
     pub age: Duration,
     /// Bytes of all files.
     pub total_bytes: u64,
-    /// Bytes of memory that may wait for the disk, of all sessions; one may have a quarter of it.
+    /// Bytes of memory that may wait for the disk, of all sessions; one may have half of it.
     pub waiting_bytes: usize,
 }
 

@@ -26,7 +26,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const TURN: usize = 16;
 
 /// Of the memory for what waits one session may have this part, so that one that streams without end leaves room to others.
-const SESSION_PART: usize = 4;
+const SESSION_PART: usize = 2;
 
 /// Events that are written at once.
 #[derive(Debug)]

@@ -20,6 +20,10 @@ use crate::volume::Volume;
 /// How long a disk that refused is left alone: nothing but time, or people, will mend it.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// After everything is written, so much time passes before it is looked again: a fast stream makes a thousand chunks a second, and a thread that is woken for each takes time from
+/// those who publish. What waits meanwhile is read from memory.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// How often it is looked for what is too old, in parts of the age, and at least and at most. What is too old is not served in between either.
 const SWEEPS: u32 = 8;
 const MIN_SWEEP: Duration = Duration::from_secs(1);
@@ -118,5 +122,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
         }
         shared.work.is_working.store(false, Ordering::Relaxed);
+        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -83,7 +83,7 @@ async fn a_directory_that_somebody_deletes_is_made_again() {
 
 #[tokio::test(start_paused = true)]
 async fn when_the_disk_is_full_sessions_go_on_and_when_there_is_room_again_so_does_the_archive() {
-    let world = World::new(Limits { waiting_bytes: 4 << 20, ..Limits::default() });
+    let world = World::new(Limits { waiting_bytes: 2 << 20, ..Limits::default() });
     let log = world.log("s", 10);
     for _ in 0..2 {
         world::publish(&log, 500);

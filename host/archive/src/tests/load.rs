@@ -84,7 +84,7 @@ async fn each_of_many_readers_gets_each_event_once_while_publishing_goes_on() {
 }
 
 /// Prints how many events a second can be published without and with an archive, and be read again.
-/// `cargo test --release -p agent-host-archive -- --ignored --nocapture`
+/// `cargo test --release -p agent-host-archive -- --ignored --nocapture --test-threads 1`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures"]
 async fn measure_publishing() {
@@ -124,6 +124,41 @@ async fn measure_publishing() {
                     world.metrics().lines().filter(|line| line.contains("failure=")).collect::<String>(),
                 );
             }
+        }
+    }
+}
+
+/// Prints what publishing 200,000 events a second costs, which is the fastest that the load test does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures"]
+async fn measure_a_fast_stream() {
+    /// Of the whole process, in hundredths of a second.
+    fn processor_time() -> u64 {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+    }
+    const PER_MILLISECOND: u64 = 200;
+    const MILLISECONDS: u64 = 5_000;
+    for round in 0..3 {
+        for (name, limits) in [("none", Limits { events: 0, ..Limits::default() }), ("files", Limits::default())] {
+            let world = World::new(limits);
+            let log = world.log("s", 10_000);
+            let (before, mut took) = (processor_time(), Vec::new());
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(1));
+            for _ in 0..MILLISECONDS {
+                tick.tick().await;
+                let began = Instant::now();
+                log.publish((0..PER_MILLISECOND).map(|_| delta()));
+                took.push(began.elapsed());
+            }
+            world.settled().await;
+            took.sort_unstable();
+            let [median, worst] = [50, 99].map(|percent| took[took.len() * percent / 100]);
+            println!(
+                "round {round}, archive {name}: {PER_MILLISECOND} events take {median:?}, in 1 of 100 cases {worst:?} or more; processor {} ms a second; {}",
+                (processor_time() - before) * 10 * 1_000 / MILLISECONDS,
+                world.metrics().lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join(", "),
+            );
         }
     }
 }

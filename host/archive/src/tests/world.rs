@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_host_session::event::Event;
 use agent_host_session::id::{Epoch, Sequence, SessionId};
@@ -117,14 +118,14 @@ impl World {
     /// Waits until there is nothing to write and nothing to delete.
     pub(super) async fn settled(&self) {
         while !self.archive.shared.work.is_done() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     /// Waits until the metrics are like that.
     pub(super) async fn until(&self, is_so: impl Fn(&str) -> bool) {
         while !is_so(&self.metrics()) {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
