@@ -139,6 +139,13 @@ impl FileArchive {
     }
 }
 
+impl Drop for FileArchive {
+    fn drop(&mut self) {
+        // The writer ends with it, and conversations are private.
+        self.shared.work.delete();
+    }
+}
+
 impl Archive for FileArchive {
     fn open(&self, session: &SessionId) -> Option<Arc<dyn archive::Volume>> {
         if self.shared.limits.keep_nothing() {

@@ -14,7 +14,7 @@ pub(crate) enum Failure {
     Write,
     /// A chunk could not be read, or was damaged.
     Read,
-    /// Events were forgotten before they were written, because too many waited.
+    /// Events were forgotten before they were written, because too many waited, or there is never room for them.
     Overflow,
 }
 

@@ -55,6 +55,12 @@ impl Work {
         }
     }
 
+    /// Deletes what is to be deleted. May wait for the disk.
+    pub(crate) fn delete(&self) -> bool {
+        let removed = std::mem::take(&mut *self.removed.lock());
+        !removed.is_empty()
+    }
+
     #[cfg(test)]
     pub(crate) fn is_done(&self) -> bool {
         self.volumes.lock().is_empty() && self.removed.lock().is_empty() && !self.is_working.load(Ordering::Relaxed)
@@ -64,9 +70,7 @@ impl Work {
 impl Shared {
     /// Does the next piece of work; whether there was one. May wait for the disk.
     fn work(&self) -> io::Result<bool> {
-        let removed = std::mem::take(&mut *self.work.removed.lock());
-        let has_removed = !removed.is_empty();
-        drop(removed);
+        let has_removed = self.work.delete();
         let next = self.work.volumes.lock().pop_front();
         let Some(next) = next else { return Ok(has_removed) };
         // Its session may have left memory.

@@ -72,6 +72,7 @@ pub struct Manager {
 
 impl Manager {
     /// A manager without sessions.
+    #[expect(clippy::too_many_arguments, reason = "a port each, all of different types, given in two places")]
     pub fn new(
         store: Arc<dyn Store>,
         provider: Arc<dyn Provider>,
