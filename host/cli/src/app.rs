@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use agent_host_agents::claude::{self, ClaudeAgentSdk};
 use agent_host_agents::echo::Echo;
+use agent_host_archive::FileArchive;
 use agent_host_journal::JournaledStore;
 use agent_host_modal::Client;
 use agent_host_sandboxes::local::{self, Local};
 use agent_host_sandboxes::modal::{self, Modal};
-use agent_host_session::manager::{InterruptedTurn, Leases, Manager, Settings};
+use agent_host_session::manager::{InterruptedTurn, Leases, Manager, Ports, Settings};
 use agent_host_session::ports::agent::Architecture;
+use agent_host_session::ports::archive::NoArchive;
 use agent_host_session::ports::environment::System;
 use agent_host_session::ports::sandbox::Provider;
 use agent_host_session::ports::store::{Owner, Store};
@@ -53,6 +55,7 @@ pub struct Host {
     journal: Arc<JournaledStore>,
     components: Arc<Components>,
     roster: Arc<Roster>,
+    archive: Option<Arc<FileArchive>>,
     _watches: Vec<Watch>,
     /// Keys for the admin calls.
     admin_keys: Vec<SecretString>,
@@ -70,15 +73,20 @@ impl Host {
         let roster = start_hooks(config, &data_dir, engine, grantor).await?;
         let journal = journal(config, &data_dir, components.store()).await?;
         load_profiles(journal.as_ref(), &config.profiles).await?;
-        let manager = Manager::new(
-            Arc::<JournaledStore>::clone(&journal),
-            provider(config, &data_dir)?,
-            architectures(&config.agents),
-            Arc::new(System),
-            roster.hooks(),
-            Arc::new(agenda::Files::open(data_dir.agenda())?),
-            settings(config, &data_dir)?,
-        );
+        let archive = archive(config, &data_dir)?;
+        let ports = Ports {
+            store: Arc::<JournaledStore>::clone(&journal),
+            provider: provider(config, &data_dir)?,
+            architectures: architectures(&config.agents).into(),
+            environment: Arc::new(System),
+            hooks: roster.hooks(),
+            agenda: Arc::new(agenda::Files::open(data_dir.agenda())?),
+            archive: match &archive {
+                Some(archive) => Arc::<FileArchive>::clone(archive),
+                None => Arc::new(NoArchive),
+            },
+        };
+        let manager = Manager::new(ports, settings(config, &data_dir)?);
         let control: Arc<dyn Control> = Arc::<Manager>::clone(&manager);
         roster.connect(Arc::downgrade(&control));
         let watches = watch(config, &components, &roster)?;
@@ -86,7 +94,7 @@ impl Host {
             [] => vec![data_dir.admin_key()?.into()],
             keys => keys.iter().map(|key| key.value().clone()).collect(),
         };
-        Ok(Self { manager, journal, components, roster, _watches: watches, admin_keys, _data_dir: data_dir })
+        Ok(Self { manager, journal, components, roster, archive, _watches: watches, admin_keys, _data_dir: data_dir })
     }
 
     /// Ends what is left when its sessions have ended.
@@ -111,7 +119,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let operator = Arc::new(Operator { components: Arc::clone(&host.components), roster: Arc::clone(&host.roster) });
     let options = api_options(&config, &host.admin_keys);
-    let registry = metrics::registry(manager, &host.journal, &host.components, &host.roster);
+    let registry = metrics::registry(manager, &host.journal, &host.components, &host.roster, host.archive.as_deref());
     let server = agent_host_api::serve(listener, Arc::clone(manager), operator, registry, options, shutdown.clone());
     let mut served = tokio::spawn(server);
     // For those who start the host and must know its port; the log goes to standard error.
@@ -287,6 +295,22 @@ fn architectures(config: &schema::Agents) -> [Arc<dyn Architecture>; 2] {
     let env = env.iter().map(|(name, value)| (name.clone(), value.value().expose_secret().to_owned()));
     let claude = claude::Options { command: command.clone(), args: args.clone(), env: env.collect() };
     [Arc::new(ClaudeAgentSdk::new(claude)), Arc::new(Echo)]
+}
+
+/// What keeps the events that leave sessions' memory. Whatever an earlier process has left there is removed, also if nothing is to be kept any more.
+fn archive(config: &Config, data_dir: &DataDir) -> anyhow::Result<Option<Arc<FileArchive>>> {
+    let (limits, defaults) = (&config.limits, agent_host_archive::Limits::default());
+    let archive = FileArchive::open(
+        &data_dir.archive(),
+        agent_host_archive::Limits {
+            events: limits.log_archive_events,
+            bytes: limits.log_archive_bytes,
+            age: limits.log_archive_age,
+            total_bytes: limits.log_archive_total_bytes,
+            ..defaults
+        },
+    )?;
+    Ok(limits.log_archive.then(|| Arc::new(archive)))
 }
 
 fn settings(config: &Config, data_dir: &DataDir) -> anyhow::Result<Settings> {

@@ -107,6 +107,11 @@ impl DataDir {
         sandboxes(&self.path)
     }
 
+    /// Events that have left the memory of loaded sessions.
+    pub fn archive(&self) -> PathBuf {
+        self.path.join("archive")
+    }
+
     /// Sessions in which something goes on.
     pub fn agenda(&self) -> PathBuf {
         self.path.join("agenda")

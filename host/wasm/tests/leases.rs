@@ -158,7 +158,7 @@ async fn an_adapter_without_leases_says_so_and_is_refused_where_they_are_needed(
     store.create_session(FIRST, &record("s", 1)).await.unwrap();
     let error = store.acquire_lease(&session("s"), &owner("one"), LONG).await.unwrap_err();
     assert!(error.to_string().contains("leases"), "{error}");
-    let component = engine.load(&memory()).await.unwrap();
+    let component = engine.load(memory()).await.unwrap();
     let needs = PersistenceOptions { needs_leases: true, ..PersistenceOptions::default() };
     let Err(error) = Persistence::start(&engine, component, needs).await else { panic!("it was started") };
     assert!(error.to_string().contains("agent-host:persistence/leases"), "{error}");

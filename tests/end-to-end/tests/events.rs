@@ -69,6 +69,29 @@ async fn a_client_goes_on_after_the_end_of_a_turn() {
 }
 
 #[tokio::test]
+async fn a_client_that_was_away_for_long_gets_what_memory_does_not_hold_any_more() {
+    let host = Setup::new().set("limits.log_events", 500).start().await;
+    let mut scene = Scene::of(host, "echo", None).await;
+    let start = scene.host.events(&scene.session).await.next().await.seq.unwrap_or_default();
+    for _ in 0..12 {
+        // Fewer than the log holds, so that the client that is there keeps up.
+        scene.turn("word ".repeat(300)).await;
+    }
+    let last = scene.stream.fold(&scene.session).seq();
+    let missed: Vec<Frame> = over_websocket(&scene).into_iter().filter(|frame| frame.seq > Some(start)).collect();
+    assert_eq!(scene.host.events_since(&scene.session, start).await.until(last).await, missed);
+    let written = async || scene.host.metrics().await.sum("agent_host_log_archive_events_total", &[]) > 2_000.0;
+    eventually("most of it is on disk", written).await;
+    assert_eq!(scene.host.events_since(&scene.session, start).await.until(last).await, missed);
+
+    let archive = scene.host.data_directory().join("archive");
+    let files = || std::fs::read_dir(&archive).map_or(0, Iterator::count);
+    assert!(files() > 0);
+    scene.host.restart().await;
+    assert_eq!(files(), 0, "the numbers of another epoch are of no use");
+}
+
+#[tokio::test]
 async fn a_client_that_cannot_go_on_after_a_restart_is_told_and_gets_a_snapshot() {
     let mut scene = Scene::echo().await;
     scene.turn("before").await;

@@ -370,6 +370,16 @@ section! {
         log_events: usize = 10000 because "a fast agent makes 5,000 a minute, and clients come back within two";
         /// Size of the events of a loaded session that are kept for clients that come back.
         log_bytes: u64 = "4 MiB" because "with it a thousand sessions fit into a server's memory, even if all are busy";
+        /// Whether events beyond these are kept on disk, in `data_dir`, for clients that come back later, for as long as the session is loaded.
+        log_archive: bool = true because "a client that lost its network for half an hour goes on where it was";
+        /// Events of a loaded session that are kept on disk.
+        log_archive_events: usize = 1000000 because "it is three hours of a fast agent; where in its files they are takes 200 KB of memory";
+        /// Size of the events of a loaded session that are kept on disk.
+        log_archive_bytes: u64 = "128 MiB" because "an hour of a fast agent takes 100 MB";
+        /// How long events are kept on disk.
+        log_archive_age: Duration = "1h" because "who was away for longer is served as well by a snapshot, and conversations are private";
+        /// Size of the events that are kept on disk, of all sessions; beyond it the oldest go first.
+        log_archive_total_bytes: u64 = "4 GiB" because "it is an hour of forty fast agents, and leaves most of a disk to the database and the sandboxes";
     }
 }
 

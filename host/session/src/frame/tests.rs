@@ -159,6 +159,11 @@ async fn frames_have_their_golden_form() {
         let frame = published.frame(&session());
         assert_eq!(serde_json::from_str::<Value>(frame.text()).unwrap(), golden);
         assert_eq!(serde_json::from_str::<Value>(frame.data()).unwrap(), data, "{name}: the data alone");
+        let mut line = Vec::new();
+        published.write_line(&mut line).unwrap();
+        let again = Published::read_line(&line).unwrap();
+        assert_eq!((again.sequence, &again.event), (published.sequence, &published.event), "{name}: from an archive");
+        assert_eq!(again.frame(&session()).text(), frame.text(), "{name}: from an archive");
     }
 }
 

@@ -4,9 +4,13 @@
 //! cursor into it: it reads on from where it was, whether that was just now or before a reconnect, so that nothing can be missed or
 //! doubled between a snapshot (which names its number) and what follows. A reader that the ring has left behind is told so; it holds no memory.
 //!
+//! What leaves the ring goes into the archive, where there is one. Whoever resumes from there reads it until it has caught up with what happens now. A reader that
+//! was up to date and stopped reading is not served from there: it would be told never, and later than now, that it is too slow.
+//!
 //! Where hooks want events, these are given to the hooks first and are *visible* only when the hooks have them on disk: a host that is killed must
 //! not have shown anybody what no hook will ever be told of. Where none does, an event is visible at once.
 
+mod line;
 mod readers;
 mod stored;
 mod subscription;
@@ -18,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
+pub use self::line::InvalidLine;
 pub(crate) use self::readers::Observer;
 use self::readers::Readers;
 pub use self::stored::Stored;
@@ -25,6 +30,7 @@ pub use self::subscription::{Ended, Reveal, Subscription};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::id::{Epoch, Sequence, SessionId};
+use crate::ports::archive::Volume;
 use crate::ports::hooks::{Batch, Hooks};
 
 /// How much a log keeps for those that come back.
@@ -56,6 +62,10 @@ pub struct Published {
 }
 
 impl Published {
+    fn new(sequence: Sequence, event: Event) -> Self {
+        Self { sequence, event, frame: OnceLock::new() }
+    }
+
     /// The event as clients and hooks get it: written for the first that asks, shared with all others. `session` is the one that it happened to.
     pub fn frame(&self, session: &SessionId) -> &Frame {
         self.frame.get_or_init(|| Frame::of(session, self))
@@ -78,6 +88,8 @@ struct Ring {
     /// Batches that are not visible, in order.
     hidden: VecDeque<Hidden>,
     hidden_size: Size,
+    /// Takes what leaves the ring, as long as the session is loaded.
+    volume: Option<Arc<dyn Volume>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -112,7 +124,7 @@ impl Ring {
     fn push(&mut self, event: Event) -> (Arc<Published>, Size) {
         let weight = event.weight();
         self.latest = self.latest.next();
-        let published = Arc::new(Published { sequence: self.latest, event, frame: OnceLock::new() });
+        let published = Arc::new(Published::new(self.latest, event));
         self.events.push_back((Arc::clone(&published), weight));
         let size = Size { events: 1, bytes: weight };
         self.size.add(size);
@@ -143,9 +155,18 @@ impl Ring {
             if events <= self.limits.events && (bytes <= self.limits.bytes || events <= NEWEST) {
                 return;
             }
-            let Some((_, bytes)) = self.events.pop_front() else { return };
+            let Some((event, bytes)) = self.events.pop_front() else { return };
             self.size.subtract(Size { events: 1, bytes });
+            // Under the ring's lock, so that whoever looks finds it in one of the two.
+            if let Some(volume) = &self.volume {
+                volume.put(event, bytes);
+            }
         }
+    }
+
+    /// The number of the oldest event that is here.
+    fn oldest(&self) -> Sequence {
+        self.events.front().map_or(self.latest.next(), |(event, _)| event.sequence)
     }
 
     fn is_behind(&self) -> bool {
@@ -179,6 +200,14 @@ struct Writer {
     spool_is_broken: AtomicBool,
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Nothing leaves the ring any more, and those who still read the archive hold it themselves.
+        let volume = self.shared.ring().volume.take();
+        drop(volume);
+    }
+}
+
 /// The writer's end. Dropping it ends all subscriptions, once they have read what there is.
 pub struct EventLog {
     writer: Arc<Writer>,
@@ -189,6 +218,11 @@ pub struct EventLog {
 impl EventLog {
     /// An empty log, whose first event is the first of `epoch`.
     pub fn new(session: SessionId, epoch: Epoch, limits: Limits, hooks: Arc<dyn Hooks>) -> Self {
+        Self::archived(session, epoch, limits, hooks, None)
+    }
+
+    /// The same, with a place for what is too much for memory.
+    pub fn archived(session: SessionId, epoch: Epoch, limits: Limits, hooks: Arc<dyn Hooks>, volume: Option<Arc<dyn Volume>>) -> Self {
         let before_first = Sequence::before(epoch);
         let ring = Ring {
             events: VecDeque::new(),
@@ -198,6 +232,7 @@ impl EventLog {
             visible: before_first,
             hidden: VecDeque::new(),
             hidden_size: Size::default(),
+            volume,
         };
         let shared = Arc::new(Shared { ring: Mutex::new(ring), before_first, readers: Readers::default() });
         let visible = watch::Sender::new(before_first);
@@ -245,21 +280,26 @@ impl EventLog {
 
     /// A subscription to everything after the newest event: what follows a snapshot taken now.
     pub fn subscribe(&self) -> Subscription {
-        self.subscription(self.latest())
+        self.subscription(self.latest(), None)
     }
 
-    /// A subscription to everything after `since`; `None` if the log does not have all of that.
+    /// A subscription to everything after `since`; `None` if neither the log nor its archive has all of that.
     pub fn resume(&self, since: Sequence) -> Option<Subscription> {
         let ring = self.writer.shared.ring();
-        let oldest = ring.events.front().map_or(ring.latest.next(), |(event, _)| event.sequence);
         // First that it is no number of the future: what a client names may be the largest of all, which no other comes after.
-        let servable = since <= ring.visible && since >= self.writer.shared.before_first && since.next() >= oldest;
+        if since > ring.visible || since < self.writer.shared.before_first {
+            return None;
+        }
+        // One that has read everything is up to date from the beginning. Another may be overtaken before it reads for the first time.
+        let volume = ring.volume.as_ref().filter(|_| since < ring.visible).map(Arc::clone);
+        let archived = volume.as_ref().and_then(|volume| volume.oldest());
+        let oldest = archived.map_or(ring.oldest(), |archived| archived.min(ring.oldest()));
         drop(ring);
-        servable.then(|| self.subscription(since))
+        (since.next() >= oldest).then(|| self.subscription(since, volume))
     }
 
-    fn subscription(&self, cursor: Sequence) -> Subscription {
-        Subscription::new(Arc::clone(&self.writer.shared), self.writer.visible.subscribe(), cursor)
+    fn subscription(&self, cursor: Sequence, volume: Option<Arc<dyn Volume>>) -> Subscription {
+        Subscription::new(Arc::clone(&self.writer.shared), self.writer.visible.subscribe(), cursor, volume)
     }
 
     /// Sees how far subscribers are behind, as long as there is anybody to ask.
@@ -297,5 +337,7 @@ impl EventLog {
     }
 }
 
+#[cfg(test)]
+mod archive_tests;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use crate::record::Options;
 
 /// Hooks that want all events, and keep them when they are told to.
 #[derive(Default)]
-struct Spool {
+pub(super) struct Spool {
     batches: Mutex<Vec<Batch>>,
     is_off: AtomicBool,
 }
@@ -23,7 +23,7 @@ impl Spool {
         self.batches.lock()
     }
 
-    fn store(&self, index: usize) {
+    pub(super) fn store(&self, index: usize) {
         let batch = self.batches().remove(index);
         batch.stored.done();
     }

@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::path::RelativePath;
 use crate::ports::agenda::Agenda;
 use crate::ports::agent::Architecture;
+use crate::ports::archive::Archive;
 use crate::ports::environment::Environment;
 use crate::ports::hooks::Hooks;
 use crate::ports::sandbox::Provider;
@@ -63,6 +64,24 @@ impl Drop for SlotGuard<'_> {
     }
 }
 
+/// What sessions speak to the world through.
+pub struct Ports {
+    /// The persistence adapter.
+    pub store: Arc<dyn Store>,
+    /// Who makes sandboxes.
+    pub provider: Arc<dyn Provider>,
+    /// The agent programs that can be run.
+    pub architectures: Vec<Arc<dyn Architecture>>,
+    /// The clock and the source of names.
+    pub environment: Arc<dyn Environment>,
+    /// Who is told of events, and decides.
+    pub hooks: Arc<dyn Hooks>,
+    /// What a host that is killed has to take up again.
+    pub agenda: Arc<dyn Agenda>,
+    /// What has left the sessions' event logs.
+    pub archive: Arc<dyn Archive>,
+}
+
 /// All sessions of a host.
 pub struct Manager {
     context: Arc<Context>,
@@ -72,21 +91,14 @@ pub struct Manager {
 
 impl Manager {
     /// A manager without sessions.
-    pub fn new(
-        store: Arc<dyn Store>,
-        provider: Arc<dyn Provider>,
-        architectures: impl IntoIterator<Item = Arc<dyn Architecture>>,
-        environment: Arc<dyn Environment>,
-        hooks: Arc<dyn Hooks>,
-        agenda: Arc<dyn Agenda>,
-        settings: Settings,
-    ) -> Arc<Self> {
+    pub fn new(ports: Ports, settings: Settings) -> Arc<Self> {
+        let Ports { store, provider, architectures, environment, hooks, agenda, archive } = ports;
         let architectures: BTreeMap<_, _> = architectures.into_iter().map(|architecture| (architecture.name(), architecture)).collect();
         let (changes, _) = broadcast::channel(LIST_CHANGES);
         let shutdown = CancellationToken::new();
         let metrics = Arc::new(Metrics::default());
         let context =
-            Arc::new(Context { store, provider, architectures, environment, hooks, agenda, settings, metrics, changes, shutdown });
+            Arc::new(Context { store, provider, architectures, environment, hooks, agenda, archive, settings, metrics, changes, shutdown });
         Arc::new(Self { context, sessions: Arc::new(DashMap::new()), tasks: TaskTracker::new() })
     }
 

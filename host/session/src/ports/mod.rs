@@ -2,6 +2,7 @@
 
 pub mod agenda;
 pub mod agent;
+pub mod archive;
 pub mod environment;
 pub mod hooks;
 pub mod sandbox;

@@ -34,6 +34,7 @@ use crate::metadata::OfHooks;
 use crate::metrics::Metrics;
 use crate::ports::agenda::Agenda;
 use crate::ports::agent::Architecture;
+use crate::ports::archive::Archive;
 use crate::ports::environment::Environment;
 use crate::ports::hooks::Hooks;
 use crate::ports::sandbox::Provider;
@@ -65,6 +66,7 @@ pub(crate) struct Context {
     pub(crate) environment: Arc<dyn Environment>,
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) agenda: Arc<dyn Agenda>,
+    pub(crate) archive: Arc<dyn Archive>,
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) changes: broadcast::Sender<ListChange>,
@@ -146,7 +148,7 @@ pub(crate) fn spawn(
     let (listed, listed_receiver) = watch::channel(Arc::new(Listed { record: state.record.clone(), runtime: runtime.clone() }));
     let ended = CancellationToken::new();
     let mut task = Task {
-        log: EventLog::new(session.clone(), epoch, context.settings.log, Arc::clone(&context.hooks)),
+        log: EventLog::archived(session.clone(), epoch, context.settings.log, Arc::clone(&context.hooks), context.archive.open(&session)),
         recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths, Arc::clone(&context.metrics)),
         grown: HashSet::new(),
         transcripts: BTreeMap::new(),

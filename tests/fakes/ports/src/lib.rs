@@ -17,8 +17,9 @@ pub mod store;
 
 use std::sync::Arc;
 
-use agent_host_session::manager::{Manager, Settings};
+use agent_host_session::manager::{Manager, Ports, Settings};
 use agent_host_session::ports::agenda::Forgetful;
+use agent_host_session::ports::archive::NoArchive;
 use agent_host_session::profile::Profile;
 
 /// A manager over fakes, and the fakes.
@@ -53,15 +54,16 @@ impl World {
     pub fn after(store: Arc<store::MemoryStore>, agenda: Arc<Forgetful>, settings: Settings) -> Self {
         let provider = Arc::new(sandbox::FakeProvider::default());
         let hooks = Arc::new(hooks::ScriptedHooks::default());
-        let manager = Manager::new(
-            Arc::clone(&store) as _,
-            Arc::clone(&provider) as _,
-            [Arc::new(agent::FakeArchitecture) as _],
-            Arc::new(environment::CountingEnvironment::default()),
-            Arc::clone(&hooks) as _,
-            Arc::clone(&agenda) as _,
-            settings,
-        );
+        let ports = Ports {
+            store: Arc::<store::MemoryStore>::clone(&store),
+            provider: Arc::<sandbox::FakeProvider>::clone(&provider),
+            architectures: vec![Arc::new(agent::FakeArchitecture)],
+            environment: Arc::new(environment::CountingEnvironment::default()),
+            hooks: Arc::<hooks::ScriptedHooks>::clone(&hooks),
+            agenda: Arc::<Forgetful>::clone(&agenda),
+            archive: Arc::new(NoArchive),
+        };
+        let manager = Manager::new(ports, settings);
         Self { manager, store, provider, hooks, agenda }
     }
 }
