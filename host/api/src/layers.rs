@@ -42,7 +42,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(shared), check_access))
         .layer(cors(shared))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(observe))
+        .layer(middleware::from_fn_with_state(Arc::clone(shared), observe))
         .with_state(Arc::clone(shared))
 }
 
@@ -93,7 +93,7 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// One line for each request: what was asked for by its template, never its query, body or headers, which may hold secrets.
-async fn observe(request: Request, next: Next) -> Response {
+async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(&request);
     let method = request.method().clone();
@@ -109,6 +109,9 @@ async fn observe(request: Request, next: Next) -> Response {
         (_, "/health" | "/metrics") => tracing::debug!(%method, route, status, latency_ms, "request"),
         _ => tracing::info!(%method, route, status, latency_ms, "request"),
     });
+    if let Some(code) = response.extensions().get::<Code>() {
+        shared.metrics.answered(*code);
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }

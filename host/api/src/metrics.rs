@@ -5,7 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 /// The form in which metrics are told: the one that every scraper of the last ten years reads.
 pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -23,6 +23,7 @@ pub(crate) enum Slowness {
 pub(crate) struct Metrics {
     registry: Registry,
     slow_subscribers: Family<[(&'static str, &'static str); 1], Counter>,
+    problems: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Metrics {
@@ -34,7 +35,9 @@ impl Metrics {
             "Clients that were dropped because they read too slowly: events that they had not read were not there any more, or they took nothing at all",
             slow_subscribers.clone(),
         );
-        Self { registry, slow_subscribers }
+        let problems = Family::default();
+        registry.register("errors", "Errors that clients were answered with, by their code; over all transports", problems.clone());
+        Self { registry, slow_subscribers, problems }
     }
 
     /// A subscriber did not keep up.
@@ -44,6 +47,11 @@ impl Metrics {
             Slowness::Stalled => "stalled",
         };
         self.slow_subscribers.get_or_create_owned(&[("reason", reason)]).inc();
+    }
+
+    /// A client was answered with an error.
+    pub(crate) fn answered(&self, code: Code) {
+        self.problems.get_or_create_owned(&[("code", code.as_str())]).inc();
     }
 
     /// Everything as text.

@@ -221,6 +221,8 @@ impl IntoResponse for Problem {
             owner: self.owner.as_ref().map(|(address, _)| address.as_str()),
         };
         let mut response = (status, Json(body)).into_response();
+        // For whoever counts them.
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match status {

@@ -121,13 +121,26 @@ impl Disk {
 
     /// Whether a write was refused for want of room, and none was taken since.
     pub(crate) fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Relaxed) || self.options.max_bytes == 0
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a journal at all.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.options.max_bytes > 0
     }
 
     /// A session's journal, which begins if it has none.
     pub(crate) fn begin(&self, session: &SessionId) -> Arc<Lane> {
         let new = || Arc::new(Lane::new(session.clone(), self.path(session), self.options.fsync));
         Arc::clone(&self.lanes.entry(session.clone()).or_insert_with(new))
+    }
+
+    /// The store has taken a write of a session that has no journal.
+    pub(crate) fn is_not_needed(&self) {
+        // Looked at first: all sessions share it, and nearly always nothing changes.
+        if self.is_full.load(Ordering::Relaxed) {
+            self.is_full.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Puts a write into a journal. Blocks until it is durable.

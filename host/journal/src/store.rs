@@ -102,12 +102,13 @@ impl JournaledStore {
             let lane = match self.disk.lane(session) {
                 Some(lane) => lane,
                 None => {
-                    let can_be_kept = self.disk.max_bytes() > 0 && self.taken.get(session).is_some_and(|taken| *taken == epoch);
+                    let can_be_kept = self.disk.is_kept() && self.taken.get(session).is_some_and(|taken| *taken == epoch);
                     if !can_be_kept || !self.availability.is_away() {
                         let written = apply(self.inner.as_ref(), session, &head, body.clone()).await;
                         self.availability.note(&written);
                         match written {
                             Ok(length) => {
+                                self.disk.is_not_needed();
                                 if !can_be_kept {
                                     self.taken.insert(session.clone(), epoch);
                                 }
@@ -209,8 +210,11 @@ impl Store for JournaledStore {
         self.availability.note(&health);
         let is_away = health.as_ref().is_err_and(Error::is_transient);
         self.availability.is_unhealthy.store(is_away, Ordering::Relaxed);
+        if self.disk.is_full() {
+            return Err(Error::Unavailable("neither the persistence component nor the journal takes writes".to_owned()));
+        }
         // Loaded sessions go on, and do not lose anything.
-        if is_away && !self.disk.is_full() { Ok(()) } else { health }
+        if is_away && self.disk.is_kept() { Ok(()) } else { health }
     }
 
     fn degradation(&self) -> Option<String> {

@@ -48,6 +48,9 @@ impl Host {
         assert!(self.running.is_none(), "the host is running already");
         let mut command = self.command();
         command.arg("--config").arg(self.write_config());
+        if let Some(bytes) = self.setup.disk {
+            command = on_a_disk_of(bytes, &self.data_directory(), &command);
+        }
         let (process, listening) =
             Process::start(&mut command, &self.log_path()).unwrap_or_else(|error| panic!("failed to start {command:?}: {error}"));
         match tokio::time::timeout(DEADLINE, listening).await {
@@ -166,6 +169,12 @@ impl Host {
         self.directory.path().join("data")
     }
 
+    /// The data directory as the running host sees it, also where it is on a disk of its own.
+    pub fn data_directory_inside(&self) -> PathBuf {
+        let data = self.data_directory();
+        Path::new("/proc").join(self.process_id().to_string()).join("root").join(data.strip_prefix("/").unwrap_or(&data))
+    }
+
     /// A file below the host's directory, beside its data, for what a test lays down.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -209,6 +218,21 @@ impl Drop for Host {
             }
         }
     }
+}
+
+/// The command with a directory that is a disk of so many bytes, in memory.
+fn on_a_disk_of(bytes: u64, directory: &Path, command: &Command) -> Command {
+    fs::create_dir_all(directory).expect("failed to make the data directory");
+    let script = r#"mount -t tmpfs -o "size=$1,mode=0700" tmpfs "$2" && shift 2 && exec "$@""#;
+    let mut mounted = Command::new("unshare");
+    // The shell becomes the program, so that the process is the host's own.
+    mounted.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(bytes.to_string()).arg(directory);
+    mounted.arg(command.get_program()).args(command.get_args()).env_clear();
+    mounted.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(directory) = command.get_current_dir() {
+        mounted.current_dir(directory);
+    }
+    mounted
 }
 
 fn at_modal(setup: Setup) -> (Setup, Option<FakeModal>) {

@@ -15,6 +15,8 @@ pub struct Setup {
     pub(crate) key: Option<String>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) is_at_modal: bool,
+    /// Bytes of the disk that its data directory has to itself.
+    pub(crate) disk: Option<u64>,
 }
 
 impl Setup {
@@ -22,6 +24,18 @@ impl Setup {
     pub fn new() -> Self {
         let is_at_modal = std::env::var_os("AGENT_HOST_TEST_PROVIDER").is_some_and(|provider| provider == "modal");
         Self { is_at_modal, ..Self::default() }.set("listen", "127.0.0.1:0").set("sandbox.local.isolation", "auto")
+    }
+
+    /// Gives the data directory a disk of its own, of so many bytes, which ends with the process.
+    pub fn on_a_disk_of(mut self, bytes: u64) -> Self {
+        self.disk = Some(bytes);
+        self
+    }
+
+    /// Gives the data directory the disk on which everything is.
+    pub fn on_the_common_disk(mut self) -> Self {
+        self.disk = None;
+        self
     }
 
     /// Has sandboxes made at a fake Modal of its own, which all are where the variable `AGENT_HOST_TEST_PROVIDER` is `modal`.

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests report by panicking")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent_host_tests::{Frame, Host, Scene, Setup, eventually, guest};
 use serde_json::json;
@@ -18,7 +21,7 @@ impl Outage {
     async fn new(configure: impl FnOnce(Setup) -> Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut grant = toml::Table::new();
-        grant.insert("host".to_owned(), directory.path().to_string_lossy().into());
+        grant.insert("host".to_owned(), directory.path().to_string_lossy().into_owned().into());
         grant.insert("guest".to_owned(), "/faults".into());
         let setup = Setup::new()
             .set("persistence.component", guest("faulty").to_string_lossy().into_owned())
@@ -157,4 +160,62 @@ async fn a_damaged_journal_is_told_and_the_rest_is_used() {
     outage.back().await;
     outage.scene.rejoin().await;
     outage.scene.turn("after").await;
+}
+
+/// Fills what is left of the disk on which a file is.
+fn fill(path: &Path) {
+    let mut file = fs::File::create(path).unwrap();
+    for size in [64 * 1024, 512] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_survived_and_nothing_is_damaged_by_it() {
+    let setup = Setup::new().set("sandbox.local.isolation", "none").on_a_disk_of(48 * 1024 * 1024);
+    let mut scene = Scene::of(setup.start().await, "echo", None).await;
+    scene.turn("before").await;
+    let filler = scene.host.data_directory_inside().join("filler");
+    fill(&filler);
+
+    // The database may have room for some of them in what it has taken before.
+    let (is_full, client) = (AtomicBool::new(false), scene.client());
+    let sending = async {
+        let mut accepted = Vec::new();
+        while !is_full.load(Ordering::Relaxed) {
+            let id = format!("message-{}", accepted.len());
+            // The last one waits until there is room.
+            client.message_with_id(&scene.session, &id, "x".repeat(500_000)).await.expect(202);
+            accepted.push(id);
+        }
+        accepted
+    };
+    let making_room = async {
+        let refused = async || scene.host.metrics().await.sum("agent_host_journal_refused_total", &[]) >= 1.0;
+        eventually("neither the store nor the journal has room", refused).await;
+        is_full.store(true, Ordering::Relaxed);
+        client.message(&scene.session, "too much").await.expect_error(503, "STORE_UNAVAILABLE");
+        client.health().await.expect_error(503, "STORE_UNAVAILABLE");
+        client.session(&scene.session).await.expect(200);
+        fs::remove_file(&filler).unwrap();
+    };
+    let (accepted, ()) = tokio::join!(sending, making_room);
+    let is_done = async || {
+        let blocks = scene.stored().await;
+        blocks.texts("assistant_text").len() == accepted.len() + 1
+    };
+    eventually("each message has its turn", is_done).await;
+    eventually("the host is well", async || client.health().await.status == 200).await;
+    scene.turn("after").await;
+
+    // What is on the disk is whole.
+    scene.client().unload(&scene.session).await.expect(200);
+    let blocks = scene.stored().await;
+    assert_eq!(blocks.texts("user_message").len(), accepted.len() + 2);
+    let copied = Command::new("cp").arg("-a").arg(scene.host.data_directory_inside().join(".")).arg(scene.host.data_directory()).status();
+    scene.host.kill().await;
+    assert!(copied.unwrap().success());
+    scene.host.configure(Setup::on_the_common_disk);
+    scene.host.start_again().await;
+    assert_eq!(scene.stored().await, blocks);
 }

@@ -59,7 +59,7 @@ pub(crate) async fn upgrade(
 }
 
 async fn run(socket: WebSocket, shared: &Arc<Shared>, sender: Sender) {
-    let mut outgoing = Outgoing::new(socket, &shared.options);
+    let mut outgoing = Outgoing::new(socket, Arc::clone(shared));
     tracing::debug!("WebSocket opened");
     let end = match authenticate(&mut outgoing, shared, sender).await {
         Ok(()) => Connection::new(Arc::clone(shared), &mut outgoing).run().await,

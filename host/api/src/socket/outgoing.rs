@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::metrics::Slowness;
-use crate::options::Options;
 use crate::problem::Problem;
+use crate::shared::Shared;
 use crate::wire::json;
 
 /// How long the peer may take to answer a close frame. Closing the socket at once could destroy the frame on its way.
@@ -99,25 +99,25 @@ struct Acknowledgement<'a> {
 /// An open connection.
 pub(super) struct Outgoing {
     socket: WebSocket,
-    options: Options,
+    shared: Arc<Shared>,
     /// When something last came from the peer.
     heard_at: Instant,
 }
 
 impl Outgoing {
-    pub(super) fn new(socket: WebSocket, options: &Options) -> Self {
-        Self { socket, options: options.clone(), heard_at: Instant::now() }
+    pub(super) fn new(socket: WebSocket, shared: Arc<Shared>) -> Self {
+        Self { socket, shared, heard_at: Instant::now() }
     }
 
     /// Sends a text frame.
     pub(super) async fn send(&mut self, text: String) -> Result<(), End> {
-        let deadline = self.options.time_to_send(text.len());
+        let deadline = self.shared.options.time_to_send(text.len());
         within(deadline, self.socket.send(Message::Text(text.into()))).await
     }
 
     /// Sends frames that others get as well, with one flush for all of them.
     pub(super) async fn send_all(&mut self, texts: &[Arc<str>]) -> Result<(), End> {
-        let deadline = self.options.time_to_send(texts.iter().map(|text| text.len()).sum());
+        let deadline = self.shared.options.time_to_send(texts.iter().map(|text| text.len()).sum());
         let socket = &mut self.socket;
         let sending = async {
             for text in texts {
@@ -131,6 +131,9 @@ impl Outgoing {
     /// Answers a request.
     pub(super) async fn acknowledge(&mut self, id: Value, result: Result<(), &Problem>) -> Result<(), End> {
         let problem = result.err();
+        if let Some(problem) = problem {
+            self.shared.metrics.answered(problem.code());
+        }
         let acknowledgement = Acknowledgement {
             r#type: "ack",
             id,
@@ -142,7 +145,7 @@ impl Outgoing {
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), End> {
-        let deadline = self.options.time_to_send(0);
+        let deadline = self.shared.options.time_to_send(0);
         within(deadline, self.socket.send(Message::Ping(bytes::Bytes::new()))).await
     }
 

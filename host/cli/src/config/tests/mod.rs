@@ -308,7 +308,7 @@ fn the_example_file_says_the_defaults() {
     let names: Vec<&str> = setting::settings()
         .iter()
         .map(|setting| setting.name)
-        .filter(|name| !["dir", "projects", "databases", "otlp_endpoint"].contains(name))
+        .filter(|name| !["address", "dir", "projects", "databases", "otlp_endpoint"].contains(name))
         .collect();
     let is_setting = |line: &str| names.iter().any(|name| line.starts_with(&format!("# {name} = ")));
     let live: Vec<&str> = example.lines().map(|line| if is_setting(line) { &line[2..] } else { line }).collect();
