@@ -78,6 +78,7 @@ enum Then {
     Accepted { message: Message, cause: Cause, reply: Reply<MessageId> },
     Known { id: MessageId, reply: Reply<MessageId> },
     OptionsUpdated { options: Options, reply: Reply<Options> },
+    TurnRecorded,
     TurnEnded(Vec<Event>),
     Saved(FileInfo),
     Synced(Reply<()>),
@@ -343,6 +344,7 @@ impl Task {
                 }
                 drop(reply.send(result.map(|()| options).map_err(Error::from)));
             }
+            Then::TurnRecorded => self.turn_recorded(),
             Then::TurnEnded(events) => self.turn_ended(events),
             Then::Saved(file) => self.saved(file, &result),
             Then::Synced(reply) => drop(reply.send(result.map_err(Error::from))),
@@ -491,7 +493,7 @@ fn lose(then: Then, error: &store::Error) {
         Then::OptionsUpdated { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
         Then::Told { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
         Then::Accepted { .. } | Then::Known { .. } | Then::OptionsUpdated { .. } | Then::Told { .. } => {}
-        Then::Repaired(_) | Then::TurnEnded(_) | Then::Saved(_) | Then::Recovered(_) => {}
+        Then::Repaired(_) | Then::TurnRecorded | Then::TurnEnded(_) | Then::Saved(_) | Then::Recovered(_) => {}
     }
 }
 

@@ -602,3 +602,18 @@ async fn a_session_from_elsewhere_is_read_goes_on_and_is_refused_whole_if_it_can
     let view = idle_after(&world.manager, 1).await;
     assert_eq!(texts(&view), ["agent: before", "user: history", "agent: 6"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_gets_a_message_when_it_is_stored_that_its_turn_has_begun() {
+    let world = world().await;
+    say(&world.manager, "one").await;
+    idle_after(&world.manager, 1).await;
+    // Killed here, a host would find the message waiting, and the agent would get it again.
+    world.store.fail_appends_of(Some("turn-started"));
+    say(&world.manager, "two").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(texts(&world.manager.get(&id()).await.unwrap()), ["user: one", "agent: one", "user: two"]);
+    world.store.fail_appends_of(None);
+    let view = idle_after(&world.manager, 2).await;
+    assert_eq!(texts(&view), ["user: one", "agent: one", "user: two", "agent: two"]);
+}
