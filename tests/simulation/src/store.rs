@@ -54,7 +54,7 @@ struct Claims {
 
 /// The store that all hosts share.
 ///
-/// With leases, a host that reads a session has it from then on, unless another one that runs has it, and the writes of all others are refused. Without, there is one
+/// With leases, a host that reads a session has it from then on, unless another one that runs has it; what all others want of it is refused. Without, there is one
 /// host at a time, and what it had under way ends with it.
 pub(crate) struct SharedStore {
     world: Arc<World>,
@@ -117,14 +117,18 @@ impl SharedStore {
     }
 
     /// A host reads a session, and may claim it from now on.
-    fn loaded(&self, session: &SessionId, host: &str, pulse: &Pulse) {
+    fn loaded(&self, session: &SessionId, host: &str, pulse: &Pulse) -> Result<(), Error> {
         let owners = &mut *self.owners.lock();
-        if owners.get(session).is_none_or(|(_, pulse)| pulse.now() != Life::Running) {
-            owners.insert(session.clone(), (host.to_owned(), pulse.clone()));
+        match owners.get(session) {
+            Some((owner, pulse)) if self.has_leases && owner != host && pulse.now() == Life::Running => {
+                return Err(Error::Unavailable(format!("{owner} has it")));
+            }
+            _ => drop(owners.insert(session.clone(), (host.to_owned(), pulse.clone()))),
         }
         let claims = &mut *self.claims.lock();
         claims.clock += 1;
         claims.loaded.insert((session.clone(), host.to_owned()), claims.clock);
+        Ok(())
     }
 
     /// Whether another host has the session.
@@ -293,7 +297,7 @@ impl Store for Connection {
 
     async fn load_session(&self, id: &SessionId) -> Result<Option<Snapshot>, Error> {
         self.read(|memory| {
-            self.shared.loaded(id, &self.host, &self.pulse);
+            self.shared.loaded(id, &self.host, &self.pulse)?;
             at_once(memory.load_session(id))
         })
         .await
