@@ -14,7 +14,7 @@ mod options;
 mod runs;
 mod turns;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,8 +91,8 @@ struct Task {
     state: State,
     log: EventLog,
     recorder: Recorder<Then>,
-    /// Blocks whose text has grown since it was last recorded.
-    grown: HashSet<BlockId>,
+    /// Blocks whose text has grown since it was last recorded, in an order that is the same in each run of the same.
+    grown: BTreeSet<BlockId>,
     /// Transcript bytes that are not handed to the recorder yet.
     transcripts: BTreeMap<StreamName, BytesMut>,
     /// Transcripts that are stored or about to be.
@@ -145,7 +145,7 @@ pub(crate) fn spawn(
     let mut task = Task {
         log: EventLog::new(session.clone(), epoch, context.settings.log, Arc::clone(&context.hooks)),
         recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths, Arc::clone(&context.metrics)),
-        grown: HashSet::new(),
+        grown: BTreeSet::new(),
         transcripts: BTreeMap::new(),
         transcript_streams: transcripts,
         accepting: HashMap::new(),
