@@ -154,12 +154,17 @@ impl Task {
         self.recorder.push(Write::Update { changes }, Some(Then::Repaired(Vec::new())));
     }
 
-    /// When the session is loaded: goes on with the messages that are waiting, if there are any.
+    /// When the session is loaded: goes on with the messages that are waiting, and with a turn that an earlier host did not end. Nobody else may come to say what became of it:
+    /// that host may have been another one, whose agenda is not here.
     pub(super) fn go_on(&mut self) {
-        if self.state.queue().is_empty() {
+        let was_interrupted = self.state.running().is_some();
+        if self.state.queue().is_empty() && !was_interrupted {
             return;
         }
         self.repair();
+        if self.turn.is_none() && self.state.queue().is_empty() {
+            self.taking_up = Some(Purpose::AgentIfLeft);
+        }
         // Takes the epoch before anything is published.
         let changes = RecordChanges { last_activity: Some(self.context.environment.now()), ..RecordChanges::default() };
         self.recorder.push(Write::Update { changes }, Some(Then::Repaired(Vec::new())));
