@@ -211,11 +211,18 @@ impl Schedule {
     }
 
     pub(crate) async fn shut_down(&self, host: &Host) {
-        // What cannot be stored in its time is lost, which the host says.
-        self.cloud.alive().iter().for_each(|sandbox| self.cloud.forgive(sandbox));
+        let begun = self.world.elapsed();
         host.manager.shutdown().await;
         host.ended();
         self.lead();
+        // What a store does not take in the time that there is for it is lost, which the host says.
+        if !self.store.is_fine() || self.world.elapsed() - begun > Duration::from_secs(20) {
+            self.forgive();
+        }
+    }
+
+    fn forgive(&self) {
+        self.cloud.boxes.lock().values().for_each(|sandbox| self.cloud.forgive(sandbox));
     }
 
     /// The host is stopped, and another one takes its place.
@@ -226,7 +233,7 @@ impl Schedule {
         let Some(host) = self.main.take() else { return };
         host.stop();
         // Where another host has the session, nothing that this one does counts.
-        self.cloud.alive().iter().for_each(|sandbox| self.cloud.forgive(sandbox));
+        self.forgive();
         let other = usize::from(host.name.starts_with('a'));
         self.stopped = Some(host);
         self.has_failed_over = true;
@@ -240,8 +247,8 @@ impl Schedule {
         if self.world.chance(50) {
             tokio::time::sleep(self.world.millis(30_000)).await;
         }
-        self.cloud.alive().iter().for_each(|sandbox| self.cloud.forgive(sandbox));
         self.shut_down(&host).await;
+        self.forgive();
     }
 
     /// Ends whatever makes trouble.

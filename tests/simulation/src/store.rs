@@ -21,7 +21,7 @@ use crate::observed::Observed;
 use crate::world::{Bug, Promise, World, note};
 
 /// How the store is at the moment, in percent of calls.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weather {
     /// Refused with `unavailable`, without effect.
     pub(crate) fails: u32,
@@ -84,6 +84,10 @@ impl SharedStore {
     pub(crate) fn weather(&self, weather: Weather) {
         note!(self.world, "store: {weather:?}");
         *self.weather.lock() = weather;
+    }
+
+    pub(crate) fn is_fine(&self) -> bool {
+        *self.weather.lock() == Weather::default()
     }
 
     /// What is stored of a session's events.

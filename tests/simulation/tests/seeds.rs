@@ -21,9 +21,7 @@ fn part(number: u64) {
         let outcome = play(seed, None);
         if let Some(violation) = outcome.violation {
             eprintln!("{}", outcome.trace.join("\n"));
-            panic!(
-                "seed {seed}: {violation}\nagain: cd tests/simulation && AGENT_HOST_SIMULATION_FIRST={seed} AGENT_HOST_SIMULATION_SEEDS=1 cargo test --test seeds"
-            );
+            panic!("seed {seed}: {violation}\nagain: tests/simulation/run 1 {seed}");
         }
         played += 1;
     }
