@@ -23,7 +23,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStrea
 use tokio::sync::watch;
 
 use crate::sandbox::{Cloud, Fate, SandboxState};
-use crate::world::{Promise, note};
+use crate::world::{Promise, Written, note};
 
 /// Where the program keeps its transcript, below its home directory.
 const TRANSCRIPT: &str = "transcripts/main";
@@ -164,7 +164,8 @@ impl Program {
             }
             Step::Transcript(line) => {
                 sandbox.home.lock().entry(TRANSCRIPT.to_owned()).or_default().extend_from_slice(format!("{line}\n").as_bytes());
-                self.cloud.world.known(&sandbox.session, |known| known.transcript.push((line.clone(), true)));
+                let written = Written { line: line.clone(), sandbox: sandbox.id.clone(), is_owed: true };
+                self.cloud.world.known(&sandbox.session, |known| known.transcript.push(written));
                 format!("transcript {line}\n")
             }
             Step::Write(path, content) => {

@@ -107,13 +107,20 @@ impl Cloud {
 
     /// What the agent in it wrote, and the store does not have, is lost with good reason.
     pub(crate) fn forgive(&self, sandbox: &SandboxState) {
-        self.world.known(&sandbox.session, |known| known.transcript.iter_mut().for_each(|(_, is_owed)| *is_owed = false));
+        self.world.known(&sandbox.session, |known| {
+            known.transcript.iter_mut().filter(|written| written.sandbox == sandbox.id).for_each(|written| written.is_owed = false);
+        });
     }
 
     /// The process of a host was killed: its sandboxes stay, and the programs in them have nobody to speak to.
     pub(crate) fn orphan(&self, host: &str) {
-        for sandbox in self.alive().iter().filter(|sandbox| *sandbox.owner.lock() == host) {
-            sandbox.end_program(Fate::Orphaned);
+        for sandbox in self.boxes.lock().values().filter(|sandbox| *sandbox.owner.lock() == host) {
+            if sandbox.is_alive() {
+                sandbox.end_program(Fate::Orphaned);
+            } else {
+                // What its agent had written last was only in the memory of the host.
+                self.forgive(sandbox);
+            }
         }
     }
 

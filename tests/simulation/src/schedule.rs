@@ -221,7 +221,8 @@ impl Schedule {
         }
     }
 
-    fn forgive(&self) {
+    /// Whatever agents wrote and the store does not have is lost with good reason.
+    pub(crate) fn forgive(&self) {
         self.cloud.boxes.lock().values().for_each(|sandbox| self.cloud.forgive(sandbox));
     }
 

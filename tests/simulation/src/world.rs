@@ -67,8 +67,18 @@ pub(crate) struct Known {
     pub(crate) numbers: BTreeMap<Sequence, String>,
     /// Whether somebody has begun to delete it.
     pub(crate) may_be_gone: bool,
-    /// What agents wrote into its transcript, in order, and whether that is to be found in the store in the end.
-    pub(crate) transcript: Vec<(String, bool)>,
+    /// What agents wrote into its transcript, in order.
+    pub(crate) transcript: Vec<Written>,
+}
+
+/// A line that an agent wrote into its transcript.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) line: String,
+    /// Where.
+    pub(crate) sandbox: String,
+    /// Whether it is to be found in the store in the end.
+    pub(crate) is_owed: bool,
 }
 
 /// What all parts of one schedule share.
