@@ -99,6 +99,13 @@ impl Site {
             Arc::new(Remembered { agenda: Arc::clone(&self.agenda), pulse: pulse.clone() }),
             settings.clone(),
         );
+        for left in cloud.left(self.name, &name) {
+            // A process took the epoch and did not come to take the sandbox. Or the agent was so new that the store does not know how it calls the session.
+            let is_lost = store.memory.epoch(&left.session) != Some(left.epoch) || !store.observed(&left.session, |it| it.has_agent_session);
+            if is_lost {
+                cloud.forgive(&left);
+            }
+        }
         tokio::spawn(Machine::clear(Arc::clone(cloud), self.name, name.clone(), pulse.clone()));
         manager.take_up();
         Arc::new(Host { name, manager, life, pulse, cloud: Arc::clone(cloud) })

@@ -19,6 +19,8 @@ pub(crate) struct Observed {
     pub(crate) resumed: BTreeMap<MessageId, u32>,
     /// Values of the option `model`, by which updates are told apart.
     pub(crate) models: BTreeSet<String>,
+    /// Whether the agent's own name for the session is known, without which nobody finds its transcripts.
+    pub(crate) has_agent_session: bool,
     /// Lines that cannot be read, which a store that tears appends leaves.
     pub(crate) unreadable: u32,
 }
@@ -42,6 +44,7 @@ impl Observed {
             Event::MessageAccepted { message } => *self.accepted.entry(message.id).or_default() += 1,
             Event::TurnStarted { message_id } => *self.started.entry(message_id).or_default() += 1,
             Event::TurnEnded { message_id, outcome } => self.ended.entry(message_id).or_default().push(outcome),
+            Event::MetadataUpdated { metadata, .. } => self.has_agent_session |= metadata.agent_session_id.is_some(),
             Event::OptionsUpdated { options } => self.models.extend(options.get("model").and_then(Value::as_str).map(str::to_owned)),
             Event::BlockCompleted { block, .. } => {
                 if let Block::System(block) = block.as_ref()

@@ -52,7 +52,7 @@ pub(crate) struct SandboxState {
     pub(crate) id: String,
     machine: &'static str,
     pub(crate) session: SessionId,
-    epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// The host's process that has it.
     owner: Mutex<String>,
     pub(crate) home: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -125,7 +125,7 @@ impl Cloud {
     }
 
     /// Sandboxes that an earlier process on the machine has left.
-    fn left(&self, machine: &str, host: &str) -> Vec<Arc<SandboxState>> {
+    pub(crate) fn left(&self, machine: &str, host: &str) -> Vec<Arc<SandboxState>> {
         let left = |sandbox: &Arc<SandboxState>| sandbox.machine == machine && *sandbox.owner.lock() != host;
         self.alive().into_iter().filter(left).collect()
     }
@@ -260,9 +260,14 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.pulse.is_killed() {
-            self.state.end();
+        if self.pulse.is_killed() {
+            return;
         }
+        if self.state.is_alive() {
+            // Given up in the middle of something. A run that is stopped while it takes a left sandbox over loses what only that had: a gap that is known.
+            self.cloud.forgive(&self.state);
+        }
+        self.state.end();
     }
 }
 
