@@ -16,7 +16,7 @@ use agent_host_session::state::View;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::host::{Cut, Host};
+use crate::host::Host;
 use crate::hosts::Hosts;
 use crate::world::{Bug, Promise, World, note};
 
@@ -112,7 +112,7 @@ impl Client {
             let followed = tokio::select! {
                 biased;
                 () = self.cut.notified() => Left::Cut,
-                followed = host.ask(self.connection(&host)) => followed.unwrap_or_else(|Cut| Left::Cut),
+                followed = host.ask(self.connection(&host)) => followed.unwrap_or(Left::Cut),
             };
             if let Left::Gone = followed {
                 note!(self.world, "{}: {} is gone", self.name, self.session);

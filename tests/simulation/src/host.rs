@@ -101,7 +101,8 @@ impl Site {
         );
         for left in cloud.left(self.name, &name) {
             // A process took the epoch and did not come to take the sandbox. Or the agent was so new that the store does not know how it calls the session.
-            let is_lost = store.memory.epoch(&left.session) != Some(left.epoch) || !store.observed(&left.session, |it| it.has_agent_session);
+            let is_lost =
+                store.memory.epoch(&left.session) != Some(left.epoch) || !store.observed(&left.session, |it| it.has_agent_session);
             if is_lost {
                 cloud.forgive(&left);
             }

@@ -164,7 +164,7 @@ impl Program {
             }
             Step::Transcript(line) => {
                 sandbox.home.lock().entry(TRANSCRIPT.to_owned()).or_default().extend_from_slice(format!("{line}\n").as_bytes());
-                let written = Written { line: line.clone(), sandbox: sandbox.id.clone(), is_owed: true };
+                let written = Written { line: line.clone(), sandbox: sandbox.id.clone(), is_owed: !*sandbox.is_forgiven.lock() };
                 self.cloud.world.known(&sandbox.session, |known| known.transcript.push(written));
                 format!("transcript {line}\n")
             }

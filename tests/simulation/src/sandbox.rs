@@ -62,6 +62,8 @@ pub(crate) struct SandboxState {
     /// Of the program that was started last.
     program: Mutex<watch::Sender<Fate>>,
     is_ended: Mutex<bool>,
+    /// Whether what is written in it is owed to nobody, until somebody adopts it.
+    pub(crate) is_forgiven: Mutex<bool>,
 }
 
 impl SandboxState {
@@ -107,6 +109,7 @@ impl Cloud {
 
     /// What the agent in it wrote, and the store does not have, is lost with good reason.
     pub(crate) fn forgive(&self, sandbox: &SandboxState) {
+        *sandbox.is_forgiven.lock() = true;
         self.world.known(&sandbox.session, |known| {
             known.transcript.iter_mut().filter(|written| written.sandbox == sandbox.id).for_each(|written| written.is_owed = false);
         });
@@ -164,6 +167,7 @@ impl Machine {
             note!(self.cloud.world, "{} adopts {} of {}", self.host, left.id, left.session);
             left.end_program(Fate::Killed);
             self.host.clone_into(&mut left.owner.lock());
+            *left.is_forgiven.lock() = false;
             let known = spec.files.iter().map(|file| file.path.clone());
             left.changed.lock().extend(left.workspace.lock().keys().cloned().chain(known));
             adopted = Some(left);
@@ -193,6 +197,7 @@ impl Machine {
             notify: Notify::new(),
             program: Mutex::new(watch::Sender::new(Fate::Lives)),
             is_ended: Mutex::new(false),
+            is_forgiven: Mutex::new(false),
         });
         note!(self.cloud.world, "{} makes {id} for {} under {}", self.host, spec.session, spec.epoch);
         boxes.insert(id, Arc::clone(&state));
