@@ -36,6 +36,8 @@ pub(crate) struct Schedule {
     messages: u32,
     /// Whether the other machine ever served.
     pub(crate) has_failed_over: bool,
+    /// Whether a process was ever killed.
+    pub(crate) has_killed: bool,
 }
 
 impl Schedule {
@@ -58,6 +60,7 @@ impl Schedule {
             stopped: None,
             messages: 0,
             has_failed_over: false,
+            has_killed: false,
         };
         schedule.boot(0);
         for number in 0..1 + world.below(2) {
@@ -191,6 +194,7 @@ impl Schedule {
     async fn kill(&mut self) {
         if let Some(host) = self.main.take() {
             host.kill();
+            self.has_killed = true;
         }
         self.lead();
         // For what it had under way.
