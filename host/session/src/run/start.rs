@@ -51,12 +51,13 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progresse
         },
         files: plan.files.clone(),
     };
+    // Before a sandbox that was left is taken: it is ended with this run, and what only it has would be lost if the store could not be read.
+    let mut transcripts = restore_transcripts(&plan).await?;
     let Some(Provided { sandbox, is_adopted }) = provide(&plan, spec, &progress).await.map_err(sandbox_failed)? else {
         return Err(End::Stopped);
     };
     let sandbox: Arc<dyn Sandbox> = Arc::from(sandbox);
     send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
-    let mut transcripts = restore_transcripts(&plan).await?;
     let mut files = if is_adopted {
         // What the agent did after the last report: the sandbox has the latest workspace.
         let changed = sandbox.flush_changes().await.map_err(sandbox_failed)?;

@@ -28,7 +28,10 @@ enum Why {
     Unloaded(Vec<Reply<()>>),
     Deleted(Reply<()>),
     Shutdown,
+    /// Another host has it, or it was deleted.
     Fenced,
+    /// The host ended before the store took everything: its next process has to look after it.
+    GivenUp,
 }
 
 impl Closing {
@@ -88,9 +91,10 @@ impl Task {
                 }
             }
             Some(Why::Deleted(reply)) => drop(reply.send(Err(error.clone().into()))),
-            Some(Why::Shutdown | Why::Fenced) | None => {}
+            Some(Why::Shutdown | Why::Fenced | Why::GivenUp) | None => {}
         }
-        self.closing = Some(Closing { give_up_at: Some(Instant::now()), run_was_told: true, ..Closing::new(Why::Fenced) });
+        let why = if error.is_transient() { Why::GivenUp } else { Why::Fenced };
+        self.closing = Some(Closing { give_up_at: Some(Instant::now()), run_was_told: true, ..Closing::new(why) });
     }
 
     /// Nothing has happened for the idle time.
@@ -144,7 +148,7 @@ impl Task {
     pub(super) fn is_closed(&self) -> bool {
         match self.closing.as_ref().map(|closing| &closing.why) {
             None => false,
-            Some(Why::Fenced) => true,
+            Some(Why::Fenced | Why::GivenUp) => true,
             Some(Why::Deleted(_)) => self.run.is_none(),
             Some(Why::Unloaded(_) | Why::Shutdown) => {
                 self.turn.is_none() && self.run.is_none() && self.transcripts.is_empty() && self.recorder.is_idle()
@@ -176,7 +180,7 @@ impl Task {
                 self.context.agenda.end(self.id());
                 false
             }
-            Some(Why::Shutdown) | None => false,
+            Some(Why::Shutdown | Why::GivenUp) | None => false,
         };
         if deleted {
             self.context.agenda.end(self.id());

@@ -23,8 +23,10 @@ pub(crate) struct Loaded {
 pub(crate) async fn load(store: &dyn Store, id: &SessionId) -> Result<Option<Loaded>, store::Error> {
     let Some(snapshot) = store.load_session(id).await? else { return Ok(None) };
     let lengths: HashMap<StreamName, u64> = snapshot.streams.into_iter().collect();
-    let transcripts =
+    let mut transcripts: Vec<StreamName> =
         lengths.iter().filter(|(stream, length)| stream.is_transcript() && **length > 0).map(|(stream, _)| stream.clone()).collect();
+    // They are read in this order, which is to be the same in each run of the same.
+    transcripts.sort();
     let mut state = State::new(snapshot.record);
     let end = lengths.get(&StreamName::Events).copied().unwrap_or(0);
     let mut offset = 0;

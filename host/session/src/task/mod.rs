@@ -14,7 +14,7 @@ mod options;
 mod runs;
 mod turns;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +81,7 @@ enum Then {
     Accepted { message: Message, cause: Cause, reply: Reply<MessageId> },
     Known { id: MessageId, reply: Reply<MessageId> },
     OptionsUpdated { options: Options, reply: Reply<Options> },
+    TurnRecorded,
     TurnEnded(Vec<Event>),
     Saved(FileInfo),
     Synced(Reply<()>),
@@ -93,8 +94,8 @@ struct Task {
     state: State,
     log: EventLog,
     recorder: Recorder<Then>,
-    /// Blocks whose text has grown since it was last recorded.
-    grown: HashSet<BlockId>,
+    /// Blocks whose text has grown since it was last recorded, in an order that is the same in each run of the same.
+    grown: BTreeSet<BlockId>,
     /// Transcript bytes that are not handed to the recorder yet.
     transcripts: BTreeMap<StreamName, BytesMut>,
     /// Transcripts that are stored or about to be.
@@ -150,7 +151,7 @@ pub(crate) fn spawn(
     let mut task = Task {
         log: EventLog::archived(session.clone(), epoch, context.settings.log, Arc::clone(&context.hooks), context.archive.open(&session)),
         recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths, Arc::clone(&context.metrics)),
-        grown: HashSet::new(),
+        grown: BTreeSet::new(),
         transcripts: BTreeMap::new(),
         transcript_streams: transcripts,
         accepting: HashMap::new(),
@@ -366,6 +367,7 @@ impl Task {
                 }
                 drop(reply.send(result.map(|()| options).map_err(Error::from)));
             }
+            Then::TurnRecorded => self.turn_recorded(),
             Then::TurnEnded(events) => self.turn_ended(events),
             Then::Saved(file) => self.saved(file, &result),
             Then::Synced(reply) => drop(reply.send(result.map_err(Error::from))),
@@ -514,7 +516,7 @@ fn lose(then: Then, error: &store::Error) {
         Then::OptionsUpdated { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
         Then::Told { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
         Then::Accepted { .. } | Then::Known { .. } | Then::OptionsUpdated { .. } | Then::Told { .. } => {}
-        Then::Repaired(_) | Then::TurnEnded(_) | Then::Saved(_) | Then::Recovered(_) => {}
+        Then::Repaired(_) | Then::TurnRecorded | Then::TurnEnded(_) | Then::Saved(_) | Then::Recovered(_) => {}
     }
 }
 

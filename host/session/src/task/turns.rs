@@ -19,6 +19,8 @@ use crate::trace::{Cause, TurnSpan};
 /// The turn that is running.
 pub(super) struct Turn {
     pub(super) message: Message,
+    /// Whether the store has its beginning. Before that the agent must not have the message: a host that were killed would leave it as one that waits, to be run again.
+    pub(super) is_recorded: bool,
     /// Whether the agent has the message.
     pub(super) is_delivered: bool,
     /// Whether it is over and only its end is not stored yet.
@@ -114,7 +116,8 @@ impl Task {
         self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(Then::Repaired(events)));
         if let Some(message) = resumed {
             let cause = self.recorder.cause().clone();
-            self.turn = Some(self.turn_of(message, &cause));
+            // That it begins again is stored before a sandbox is started for it.
+            self.turn = Some(Turn { is_recorded: true, ..self.turn_of(message, &cause) });
         }
     }
 
@@ -151,12 +154,17 @@ impl Task {
         self.recorder.push(Write::Update { changes }, Some(Then::Repaired(Vec::new())));
     }
 
-    /// When the session is loaded: goes on with the messages that are waiting, if there are any.
+    /// When the session is loaded: goes on with the messages that are waiting, and with a turn that an earlier host did not end. Nobody else may come to say what became of it:
+    /// that host may have been another one, whose agenda is not here.
     pub(super) fn go_on(&mut self) {
-        if self.state.queue().is_empty() {
+        let was_interrupted = self.state.running().is_some();
+        if self.state.queue().is_empty() && !was_interrupted {
             return;
         }
         self.repair();
+        if self.turn.is_none() && self.state.queue().is_empty() {
+            self.taking_up = Some(Purpose::AgentIfLeft);
+        }
         // Takes the epoch before anything is published.
         let changes = RecordChanges { last_activity: Some(self.context.environment.now()), ..RecordChanges::default() };
         self.recorder.push(Write::Update { changes }, Some(Then::Repaired(Vec::new())));
@@ -179,7 +187,7 @@ impl Task {
             let (message, cause) = (turn.message.clone(), turn.span.cause());
             if self.run_is_ready && self.run_is_outdated {
                 self.stop_run(self.context.settings.run.stop_grace);
-            } else if self.run_is_ready {
+            } else if self.run_is_ready && turn.is_recorded {
                 let is_delivered = self.tell_run(RunCommand::Message { message, cause });
                 if let Some(turn) = &mut self.turn {
                     turn.is_delivered = is_delivered;
@@ -207,6 +215,7 @@ impl Task {
         });
         let started = Event::TurnStarted { message_id: message.id.clone() };
         self.publish([started].into_iter().chain(Event::whole_block(ConversationId::main(), block)));
+        self.recorder.push(Write::Barrier, Some(Then::TurnRecorded));
         self.turn = Some(turn);
     }
 
@@ -215,7 +224,7 @@ impl Task {
         let architecture = self.architecture().map_or("unknown", |architecture| architecture.name());
         let watch = self.context.metrics.turn(architecture);
         let span = TurnSpan::new(cause, self.id(), &message.id, architecture);
-        Turn { message, is_delivered: false, is_ending: false, watch, span }
+        Turn { message, is_recorded: false, is_delivered: false, is_ending: false, watch, span }
     }
 
     /// Ends the running turn as soon as the agent can; whether there was one.
@@ -255,6 +264,13 @@ impl Task {
         self.recorder.push(Write::Update { changes: RecordChanges { last_activity: Some(now), ..RecordChanges::default() } }, None);
         let data = self.record_lines(&events);
         self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(Then::TurnEnded(events)));
+    }
+
+    /// The turn's beginning is durable.
+    pub(super) fn turn_recorded(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.is_recorded = true;
+        }
     }
 
     /// The turn's end is durable.

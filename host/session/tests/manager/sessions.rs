@@ -602,3 +602,45 @@ async fn a_session_from_elsewhere_is_read_goes_on_and_is_refused_whole_if_it_can
     let view = idle_after(&world.manager, 1).await;
     assert_eq!(texts(&view), ["agent: before", "user: history", "agent: 6"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_gets_a_message_when_it_is_stored_that_its_turn_has_begun() {
+    let world = world().await;
+    say(&world.manager, "one").await;
+    idle_after(&world.manager, 1).await;
+    // Killed here, a host would find the message waiting, and the agent would get it again.
+    world.store.fail_appends_of(Some("turn-started"));
+    say(&world.manager, "two").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(texts(&world.manager.get(&id()).await.unwrap()), ["user: one", "agent: one", "user: two"]);
+    world.store.fail_appends_of(None);
+    let view = idle_after(&world.manager, 2).await;
+    assert_eq!(texts(&view), ["user: one", "agent: one", "user: two", "agent: two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_end_could_not_be_stored_in_time_is_looked_after_by_the_next_process() {
+    let first = world().await;
+    say(&first.manager, "hang").await;
+    until(&first.manager, |view| texts(view).last().is_some_and(|text| text == "agent: waiting")).await;
+    first.store.fail_writes(true);
+    first.manager.shutdown().await;
+    first.store.fail_writes(false);
+    let second = World::after(first.store, first.agenda, settings());
+    second.manager.take_up();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let view = second.manager.get(&id()).await.unwrap();
+    assert_eq!(texts(&view).last().unwrap(), "system: the host stopped before this turn had ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_watches_a_session_is_told_what_became_of_a_turn_that_another_host_did_not_end() {
+    let first = world().await;
+    say(&first.manager, "hang").await;
+    until(&first.manager, |view| texts(view).last().is_some_and(|text| text == "agent: waiting")).await;
+    first.manager.sync(&id()).await.unwrap();
+    // The first one is never heard of again, and the second one has not its agenda.
+    let second = World::over(first.store, settings());
+    let view = until(&second.manager, |view| texts(view).len() == 3).await;
+    assert_eq!(texts(&view), ["user: hang", "agent: waiting", "system: the host stopped before this turn had ended"]);
+}

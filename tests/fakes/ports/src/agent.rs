@@ -12,7 +12,7 @@ use agent_host_session::path::RelativePath;
 use agent_host_session::ports::agent::{Architecture, Asked, Driver, Invalid, Launch, LaunchContext, Output};
 use agent_host_session::ports::environment::Environment;
 use agent_host_session::ports::hooks::Verdict;
-use agent_host_session::ports::sandbox::{Command, Exit, File, Root};
+use agent_host_session::ports::sandbox::{Command, Exit, File, Layout, Root};
 use agent_host_session::record::{Options, StreamName};
 use agent_host_session::time::Timestamp;
 use bytes::Bytes;
@@ -20,6 +20,10 @@ use serde_json::{Map, Value};
 
 /// The option that makes an agent that cannot begin to ask about tools while it runs.
 const STUBBORN: &str = "stubborn";
+
+/// Where the program keeps its transcript itself, below its home directory: in a directory of its own.
+const TRANSCRIPTS: &str = "transcripts";
+const TRANSCRIPT: &str = "transcripts/main";
 
 /// The architecture.
 #[derive(Debug)]
@@ -51,6 +55,22 @@ impl Architecture for FakeArchitecture {
         Ok(Event::whole_block(ConversationId::main(), imported(&text)).into())
     }
 
+    fn transcripts(&self, _layout: &Layout) -> Option<RelativePath> {
+        RelativePath::new(TRANSCRIPTS).ok()
+    }
+
+    fn recover(
+        &self,
+        _agent_session_id: &str,
+        stored: &BTreeMap<StreamName, Bytes>,
+        files: &[(RelativePath, Bytes)],
+    ) -> BTreeMap<StreamName, Bytes> {
+        let known = stored.get(&StreamName::TranscriptMain).map_or(&[][..], Bytes::as_ref);
+        let own = files.iter().find(|(path, _)| path.as_str() == TRANSCRIPT);
+        let added = own.and_then(|(_, own)| own.strip_prefix(known)).filter(|added| !added.is_empty());
+        added.map(|added| (StreamName::TranscriptMain, Bytes::copy_from_slice(added))).into_iter().collect()
+    }
+
     fn launch(&self, context: LaunchContext<'_>) -> Result<Launch, Invalid> {
         let files = context.profile.default_workspace_files.iter().map(|file| File {
             root: Root::Workspace,
@@ -58,15 +78,13 @@ impl Architecture for FakeArchitecture {
             content: Bytes::from(file.content.clone()),
             executable: false,
         });
-        let history = context.transcripts.get(&StreamName::TranscriptMain).map_or(0, Bytes::len);
-        let history = RelativePath::new("history").map(|path| File {
-            root: Root::Home,
-            path,
-            content: Bytes::from(history.to_string()),
-            executable: false,
-        });
+        let transcript = context.transcripts.get(&StreamName::TranscriptMain).cloned().unwrap_or_default();
+        let own = [("history", Bytes::from(transcript.len().to_string())), (TRANSCRIPT, transcript)];
+        let own = own
+            .into_iter()
+            .filter_map(|(path, content)| Some(File { root: Root::Home, path: RelativePath::new(path).ok()?, content, executable: false }));
         Ok(Launch {
-            files: files.chain(history).collect(),
+            files: files.chain(own).collect(),
             command: Command { program: "fake".to_owned(), args: Vec::new(), env: Vec::new() },
             driver: Box::new(FakeDriver {
                 environment: context.environment,
@@ -183,6 +201,10 @@ impl Driver for FakeDriver {
             "ask" => {
                 let (_, text) = text.split_once(' ').unwrap_or((text, ""));
                 out.push(Output::Stdin(format!("allow {text}\n").into()));
+            }
+            "session" => {
+                let metadata = Metadata { agent_session_id: Some(text.to_owned()), ..Metadata::default() };
+                out.push(Output::Metadata { conversation, metadata });
             }
             "model" => {
                 let metadata = Metadata { model: Some(text.to_owned()), ..Metadata::default() };

@@ -19,6 +19,7 @@ pub struct MemoryStore {
     profiles: Mutex<BTreeMap<ProfileId, Profile>>,
     fails: AtomicBool,
     loses_answers: AtomicBool,
+    refused: Mutex<Option<String>>,
     writes: AtomicUsize,
 }
 
@@ -39,6 +40,11 @@ impl MemoryStore {
     /// From now on writes take effect, but are answered by `Unavailable`.
     pub fn lose_answers(&self, lose: bool) {
         self.loses_answers.store(lose, Ordering::SeqCst);
+    }
+
+    /// From now on appends that hold this text have no effect and are `Unavailable`.
+    pub fn fail_appends_of(&self, text: Option<&str>) {
+        *self.refused.lock() = text.map(str::to_owned);
     }
 
     /// How many writes took effect.
@@ -156,6 +162,10 @@ impl Store for MemoryStore {
     }
 
     async fn append(&self, epoch: Epoch, session: &SessionId, stream: &StreamName, offset: u64, data: Bytes) -> Result<u64, Error> {
+        let is_refused = self.refused.lock().as_ref().is_some_and(|text| String::from_utf8_lossy(&data).contains(text));
+        if is_refused {
+            return Err(Error::Unavailable("ordered to fail".to_owned()));
+        }
         self.write(epoch, session, |session| {
             let there = session.streams.entry(stream.clone()).or_default();
             let mismatch = Error::OffsetMismatch(there.len() as u64);

@@ -107,7 +107,7 @@ fn an_unknown_key_is_refused_and_its_value_not_shown() {
         (
             "colour = 1",
             "agent-host.toml:1:1: unknown key colour: at the top there are \
-             agents, auth, components, data_dir, events, hooks, limits, listen, log_format, persistence, profiles, sandbox, session",
+             agents, auth, components, data_dir, events, hooks, journal, leases, limits, listen, log_format, persistence, profiles, sandbox, session",
         ),
         (
             "listen = '127.0.0.1:1'\n[session]\nidle_timout = '1m'\nzzz = 1",
