@@ -119,7 +119,8 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, router: Router, plac
     }
     give_up_unconfirmed(&stream, shared.options.socket.heartbeat * 2);
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(shared.options.send_timeout));
+    // Event streams see for themselves that a client takes nothing, and count it; this is for all other answers, and must not come before them.
+    stream.set_write_timeout(Some(shared.options.send_timeout * 2));
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(place.clone());

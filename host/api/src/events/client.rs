@@ -141,6 +141,8 @@ impl Client {
         }
         if is_stalled {
             connection.cancel();
+            // Until then the stream must not end: the client, if it reads after all, would take that for an end in order.
+            self.outgoing.gone().await;
         }
     }
 
