@@ -179,7 +179,9 @@ impl Task {
             let (message, cause) = (turn.message.clone(), turn.span.cause());
             if self.run_is_ready && self.run_is_outdated {
                 self.stop_run(self.context.settings.run.stop_grace);
-            } else if self.run_is_ready {
+            } else if self.run_is_ready && self.recorder.is_idle() {
+                // That the turn has begun is stored before the agent has the message: a host that was killed in between would give it to the agent again. So is how the agent
+                // calls its own session, without which nobody could find its transcript.
                 let is_delivered = self.tell_run(RunCommand::Message { message, cause });
                 if let Some(turn) = &mut self.turn {
                     turn.is_delivered = is_delivered;
