@@ -206,7 +206,14 @@ pub fn end_all(root: &Path) -> io::Result<()> {
 }
 
 fn remove(path: &Path) -> io::Result<()> {
-    let mut result = Ok(());
+    // First of all, so that a host which is killed in the middle does not leave one that seems whole: its session would take what is missing for deleted.
+    let mut result = match fs::remove_file(path.join(LAID_DOWN)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    if result.is_err() && path.exists() {
+        return result;
+    }
     for attempt in 0..REMOVAL_ATTEMPTS {
         if attempt > 0 {
             std::thread::sleep(REMOVAL_PAUSE);
