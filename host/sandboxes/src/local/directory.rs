@@ -47,7 +47,7 @@ impl Tag {
 
     /// Whether a sandbox with this tag is the session's own, and nothing was written for the session since.
     pub(super) fn is_latest_of(&self, spec: &Spec, isolated: bool) -> bool {
-        self.session == spec.session && spec.epoch.0.checked_sub(1) == Some(self.epoch.0) && self.isolated == isolated
+        self.session == spec.session && spec.is_latest(self.epoch) && self.isolated == isolated
     }
 }
 

@@ -217,6 +217,7 @@ impl Manager {
         let store = &self.context.store;
         let snapshot = store.load_session(id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
         store.delete_session(snapshot.epoch.next(), id).await?;
+        self.context.provider.discard(id);
         drop(self.context.changes.send(ListChange::Deleted(id.clone())));
         Ok(())
     }

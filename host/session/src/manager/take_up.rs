@@ -51,7 +51,10 @@ impl Manager {
         loop {
             match self.ask(id, |reply| Command::TakeUp { is_late, reply }).await {
                 Ok(()) | Err(Error::ShuttingDown) => return,
-                Err(Error::SessionNotFound(_)) => return self.context.agenda.end(id),
+                Err(Error::SessionNotFound(_)) => {
+                    self.context.provider.discard(id);
+                    return self.context.agenda.end(id);
+                }
                 Err(error) => tracing::warn!(session = %id, %error, "a session cannot be taken up, which is tried again"),
             }
             tokio::time::sleep(pause).await;

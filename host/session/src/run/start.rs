@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::asking::Asking;
-use super::{End, Plan, Purpose, RunEvent, Transcripts, files, send};
+use super::{End, Plan, RunEvent, Transcripts, files, send};
 use crate::path::RelativePath;
 use crate::ports::agent::{Driver, LaunchContext};
 use crate::ports::sandbox::{self, File, Needs, Process, Project, Provided, Root, Sandbox, Spec};
@@ -30,20 +30,37 @@ pub(super) struct Started {
     pub(super) asks_tools: watch::Receiver<bool>,
 }
 
-/// Makes the sandbox, lays everything down in one go and starts the agent.
+/// What is known before there is a sandbox.
+pub(super) struct Prepared {
+    profile: Profile,
+    spec: Spec,
+    /// The sandbox that an earlier process of the host has left.
+    left: Option<Left>,
+}
+
+impl Prepared {
+    /// The sandbox that was left, if there is one.
+    pub(super) fn left(&self) -> Option<Arc<dyn Sandbox>> {
+        self.left.as_ref().map(|left| Arc::clone(&left.sandbox))
+    }
+}
+
+/// A sandbox that was left. What the agent did in it when nobody listened is told to the session, or stored.
+struct Left {
+    sandbox: Arc<dyn Sandbox>,
+    transcripts: Transcripts,
+}
+
+/// Finds the sandbox that an earlier process of the host has left for the session, if it is the latest, and takes over what is in it. Whoever began this must not drop it: what is
+/// in the sandbox would be lost.
 ///
 /// Each step forward is told to `progressed`.
-pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progressed: &watch::Sender<()>) -> Result<Started, End> {
-    let profile = load_profile(&plan).await?;
-
-    let progress = |text: &str| {
-        // What is told to people on the way may be left out when the session does not keep up.
-        drop(events.try_send(RunEvent::Progress(text.to_owned())));
-        progressed.send_replace(());
-    };
+pub(super) async fn prepare(plan: &Plan, events: &mpsc::Sender<RunEvent>, progressed: &watch::Sender<()>) -> Result<Prepared, End> {
+    let profile = load_profile(plan).await?;
     let spec = Spec {
         session: plan.session.clone(),
         epoch: plan.epoch,
+        since: plan.since,
         needs: Needs {
             npm_packages: packages(&profile.npm_dependencies, profile.skills.iter().map(|skill| &skill.npm_dependencies)),
             pip_packages: packages(&profile.pip_dependencies, profile.skills.iter().map(|skill| &skill.pip_dependencies)),
@@ -51,31 +68,64 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progresse
         },
         files: plan.files.clone(),
     };
-    let Some(Provided { sandbox, is_adopted }) = provide(&plan, spec, &progress).await.map_err(sandbox_failed)? else {
-        return Err(End::Stopped);
+    let found = plan.provider.find(spec.clone()).await.map_err(sandbox_failed)?;
+    let left = match found {
+        Some(sandbox) => Some(take_over(plan, Arc::from(sandbox), events, progressed).await?),
+        None => None,
     };
-    let sandbox: Arc<dyn Sandbox> = Arc::from(sandbox);
+    Ok(Prepared { profile, spec, left })
+}
+
+/// Takes over what an agent did when nobody listened: the sandbox has the latest workspace.
+async fn take_over(
+    plan: &Plan,
+    sandbox: Arc<dyn Sandbox>,
+    events: &mpsc::Sender<RunEvent>,
+    progressed: &watch::Sender<()>,
+) -> Result<Left, End> {
     send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
-    let mut transcripts = restore_transcripts(&plan).await?;
-    let mut files = if is_adopted {
-        // What the agent did after the last report: the sandbox has the latest workspace.
-        let changed = sandbox.flush_changes().await.map_err(sandbox_failed)?;
-        for changed in changed.chunks(REPORTED) {
-            files::report(sandbox.as_ref(), changed.to_vec(), plan.limits.file_bytes, events).await;
-            progressed.send_replace(());
-        }
-        recover_transcripts(&plan, sandbox.as_ref(), &mut transcripts, events).await;
+    let mut transcripts = restore_transcripts(plan).await?;
+    let changed = sandbox.flush_changes().await.map_err(sandbox_failed)?;
+    for changed in changed.chunks(REPORTED) {
+        files::report(sandbox.as_ref(), changed.to_vec(), plan.limits.file_bytes, events).await;
         progressed.send_replace(());
-        Vec::new()
-    } else {
-        restore_workspace(&plan).await?
-    };
-    if plan.purpose == Purpose::Collect {
-        if let Err(error) = sandbox.terminate().await {
-            tracing::warn!(sandbox = sandbox.id(), %error, "a sandbox that was left could not be ended");
-        }
-        return Err(End::Stopped);
     }
+    recover_transcripts(plan, sandbox.as_ref(), &mut transcripts, events).await;
+    progressed.send_replace(());
+    Ok(Left { sandbox, transcripts })
+}
+
+/// Makes the sandbox if none was left, lays everything down in one go and starts the agent.
+///
+/// Each step forward is told to `progressed`.
+pub(super) async fn start(
+    plan: Plan,
+    prepared: Prepared,
+    events: &mpsc::Sender<RunEvent>,
+    progressed: &watch::Sender<()>,
+) -> Result<Started, End> {
+    let Prepared { profile, spec, left } = prepared;
+    let progress = |text: &str| {
+        // What is told to people on the way may be left out when the session does not keep up.
+        drop(events.try_send(RunEvent::Progress(text.to_owned())));
+        progressed.send_replace(());
+    };
+    let left = match left {
+        Some(left) => Ok(left),
+        None => {
+            let Provided { sandbox, is_adopted } = plan.provider.start(spec, &progress).await.map_err(sandbox_failed)?;
+            let sandbox: Arc<dyn Sandbox> = Arc::from(sandbox);
+            if is_adopted { Ok(take_over(&plan, sandbox, events, progressed).await?) } else { Err(sandbox) }
+        }
+    };
+    let is_adopted = left.is_ok();
+    let (sandbox, transcripts, mut files) = match left {
+        Ok(Left { sandbox, transcripts }) => (sandbox, transcripts, Vec::new()),
+        Err(sandbox) => {
+            send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
+            (sandbox, restore_transcripts(&plan).await?, restore_workspace(&plan).await?)
+        }
+    };
 
     let mut asks_tools = plan.hooks.tools();
     let launch = plan
@@ -108,17 +158,6 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progresse
     let process = sandbox.spawn(launch.command).await.map_err(sandbox_failed)?;
     let asking = Asking::new(plan.hooks, plan.session);
     Ok(Started { sandbox, process, driver: launch.driver, asking, asks_tools })
-}
-
-/// The sandbox that the run is for; `None` if it is only for one that was left, and there is none.
-async fn provide(plan: &Plan, spec: Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Option<Provided>, sandbox::Error> {
-    match plan.purpose {
-        Purpose::Agent => plan.provider.start(spec, progress).await.map(Some),
-        Purpose::AgentIfLeft | Purpose::Collect => {
-            let found = plan.provider.find(spec).await?;
-            Ok(found.map(|sandbox| Provided { sandbox, is_adopted: true }))
-        }
-    }
 }
 
 /// Stores what the agent wrote into its own transcripts when nobody listened, and adds it to what is known of them. That it cannot be had is no reason not to go on.

@@ -25,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, RecordLine, Runtime, SandboxState};
-use crate::id::{BlockId, MessageId, Sequence, SessionId};
+use crate::id::{BlockId, Epoch, MessageId, Sequence, SessionId};
 use crate::log::{EventLog, Reveal, Subscription};
 use crate::manager::{Error, ListChange, Listed, Settings, Subscribed};
 use crate::message::Message;
@@ -113,6 +113,8 @@ struct Task {
     run_options: Options,
     sandbox: Option<SandboxState>,
     listed: watch::Sender<Arc<Listed>>,
+    /// The epoch of the last run before the session was loaded.
+    run_epoch: Epoch,
     /// Whether an earlier process may have left a sandbox that nobody has looked for yet.
     has_left: bool,
     /// What is to be done with a sandbox that was left, as soon as the epoch is taken.
@@ -134,7 +136,7 @@ pub(crate) fn spawn(
     loaded: Loaded,
     on_end: impl FnOnce() + Send + 'static,
 ) -> (Handle, impl Future<Output = ()> + Send) {
-    let Loaded { state, epoch, lengths, transcripts, is_torn } = loaded;
+    let Loaded { state, epoch, run_epoch, lengths, transcripts, is_torn } = loaded;
     let epoch = epoch.next();
     let session = state.record.id.clone();
     let (command_sender, commands) = mpsc::channel(COMMANDS);
@@ -158,6 +160,7 @@ pub(crate) fn spawn(
         run_options: Options::new(),
         sandbox: None,
         listed,
+        run_epoch,
         has_left: false,
         taking_up: None,
         on_agenda: false,

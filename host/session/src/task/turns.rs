@@ -146,7 +146,7 @@ impl Task {
         self.take_epoch();
     }
 
-    fn take_epoch(&mut self) {
+    pub(super) fn take_epoch(&mut self) {
         let changes = RecordChanges { last_activity: Some(self.state.record.last_activity), ..RecordChanges::default() };
         self.recorder.push(Write::Update { changes }, Some(Then::Repaired(Vec::new())));
     }
@@ -169,7 +169,7 @@ impl Task {
         }
         if self.turn.is_none()
             && self.run.is_none()
-            && self.closing.is_none()
+            && self.may_take_up()
             && self.recorder.is_idle()
             && let Some(purpose) = self.taking_up.take()
         {
