@@ -147,10 +147,7 @@ impl Inner {
         waiting.into_iter().for_each(|(listed, _)| self.keeper.terminate_later(listed.sandbox));
         let (Listed { sandbox, tags, .. }, hold) = newest?;
         // The store has not seen another writer since: what the sandbox has is what is stored, or newer.
-        let is_latest = tags
-            .get(tags::EPOCH)
-            .and_then(|epoch| epoch.parse::<u64>().ok())
-            .is_some_and(|epoch| spec.is_latest(Epoch(epoch)));
+        let is_latest = tags.get(tags::EPOCH).and_then(|epoch| epoch.parse::<u64>().ok()).is_some_and(|epoch| spec.is_latest(Epoch(epoch)));
         if is_latest && shape.is_of(&tags) {
             match self.take_up(&sandbox, spec, shape).await {
                 Ok(Some(watch)) => {
