@@ -183,7 +183,7 @@ impl Session<'_> {
         }
         self.blocks(shown, counts);
         self.transcript(counts);
-        self.files(counts);
+        self.files(&recorded, counts);
         self.options();
     }
 
@@ -318,16 +318,20 @@ impl Session<'_> {
         }
     }
 
-    fn files(&self, counts: &mut Counts) {
+    fn files(&self, recorded: &HashMap<&str, Recorded<'_>>, counts: &mut Counts) {
         for (path, contents) in self.done.files.get(self.id).into_iter().flatten() {
             let stored = self.stored.files.get(*path).map(|content| String::from_utf8_lossy(content).into_owned());
-            let certain = contents.iter().rposition(|(_, is_written)| *is_written);
+            // What the agent of a host that was thought dead wrote is nobody's, unless its turn is known to have ended.
+            let counts_for = |content: &str| {
+                let message = content.split_whitespace().next().unwrap_or_default();
+                !self.rules.takes_over || recorded.get(message).is_some_and(|recorded| recorded.outcome == "completed")
+            };
+            let certain = contents.iter().rposition(|(content, is_written)| *is_written && counts_for(content));
             let Some(certain) = certain else { continue };
             counts.add("workspace files that agents wrote", 1);
             // One that was killed while it wrote may have left anything.
             let is_certain = certain + 1 == contents.len();
-            let from = if self.rules.takes_over { 0 } else { certain };
-            let is_there = stored.as_deref().is_some_and(|stored| contents.iter().skip(from).any(|(content, _)| *content == stored));
+            let is_there = stored.as_deref().is_some_and(|stored| contents.iter().skip(certain).any(|(content, _)| *content == stored));
             if !is_there && (is_certain || stored.is_none()) {
                 self.wrong(FILES, format!("{path} is {stored:?}, and was last {:?}", contents.last()));
             }

@@ -46,7 +46,14 @@ pub(crate) async fn load(store: &dyn Store, id: &SessionId) -> Result<Option<Loa
         }
     }
     state.runtime.queued_messages = state.queue().len();
-    Ok(Some(Loaded { state, epoch: snapshot.epoch, run_epoch: run_epoch.unwrap_or(snapshot.epoch), lengths, transcripts, is_torn: !rest.is_empty() }))
+    Ok(Some(Loaded {
+        state,
+        epoch: snapshot.epoch,
+        run_epoch: run_epoch.unwrap_or(snapshot.epoch),
+        lengths,
+        transcripts,
+        is_torn: !rest.is_empty(),
+    }))
 }
 
 /// Applies a line. Gives its epoch if it says that the session got a sandbox.

@@ -9,6 +9,7 @@ use agent_host_session::manager::{Create, Error, Settings, Subscribed};
 use agent_host_session::message::Content;
 use agent_host_session::ports::store::{self, Store as _};
 use agent_host_session::record::{Options, StreamName};
+use agent_host_session::state::View;
 use fake_ports::World;
 
 use crate::support::{WAIT, create, id, idle_after, idle_with, say, say_as, settings, texts, until, world};
@@ -601,4 +602,35 @@ async fn a_session_from_elsewhere_is_read_goes_on_and_is_refused_whole_if_it_can
     say(&world.manager, "history").await;
     let view = idle_after(&world.manager, 1).await;
     assert_eq!(texts(&view), ["agent: before", "user: history", "agent: 6"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_gets_a_message_only_when_it_is_stored_that_its_turn_has_begun() {
+    let world = world().await;
+    say(&world.manager, "one").await;
+    idle_after(&world.manager, 1).await;
+    // The message is stored, and from then on nothing is.
+    world.store.fail_writes_after(1);
+    say(&world.manager, "two").await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let view = world.manager.get(&id()).await.unwrap();
+    assert_eq!(texts(&view), ["user: one", "agent: one", "user: two"], "the agent has a message of which that is not stored");
+    world.store.fail_writes(false);
+    assert_eq!(texts(&idle_after(&world.manager, 2).await), ["user: one", "agent: one", "user: two", "agent: two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_is_removed_only_when_what_was_in_it_is_stored() {
+    let world = world().await;
+    say(&world.manager, "one").await;
+    idle_after(&world.manager, 1).await;
+    // The message and the beginning of its turn are stored, and then nothing is.
+    world.store.fail_writes_after(2);
+    say(&world.manager, "die").await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(world.provider.alive(), 1);
+    world.store.fail_writes(false);
+    let has_ended = |view: &View| view.runtime.sandbox.as_ref().is_some_and(|sandbox| sandbox.status == SandboxStatus::Terminated);
+    until(&world.manager, has_ended).await;
+    assert_eq!(world.provider.alive(), 0);
 }

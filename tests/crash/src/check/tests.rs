@@ -28,7 +28,7 @@ fn event(event: Value) -> Value {
 /// One session with one message, of which everything is as it should be.
 fn facts() -> Facts {
     let work = work();
-    let text = || ("s".to_owned(), "a.txt".to_owned(), "content".to_owned());
+    let text = || ("s".to_owned(), "a.txt".to_owned(), "m by p".to_owned());
     let mut evidence = vec![Evidence::Began { process: "p".into() }, Evidence::Asked(work.clone())];
     for line in [LINE, OTHER_LINE] {
         evidence.push(Evidence::Writing { session: "s".into(), line: line.into() });
@@ -52,7 +52,7 @@ fn facts() -> Facts {
             event(json!({"type": "turn-ended", "messageId": "m", "outcome": "completed"})),
         ],
         transcripts: BTreeMap::from([("transcript/main".to_owned(), format!("{LINE}\n{OTHER_LINE}\n").into_bytes())]),
-        files: BTreeMap::from([("a.txt".to_owned(), b"content".to_vec())]),
+        files: BTreeMap::from([("a.txt".to_owned(), b"m by p".to_vec())]),
         options: json!({"model": "model-1"}),
     };
     let blocks =
@@ -195,6 +195,16 @@ fn what_an_agent_of_a_host_that_was_taken_over_went_on_to_write_may_be_missing_b
     };
     assert_eq!(takes_over(&format!("{LINE}\n")), Vec::<&str>::new());
     assert_eq!(takes_over(&format!("{OTHER_LINE}\n")), [BYTES]);
+    let without_file = |outcome: &str| {
+        found(|facts| {
+            facts.rules = Rules { takes_over: true, cuts_turns: true, resumes: false };
+            told(facts).kind.is_calm = false;
+            set_outcome(facts, outcome);
+            stored(facts).files.clear();
+        })
+    };
+    assert_eq!(without_file("completed"), [FILES]);
+    assert_eq!(without_file("interrupted"), Vec::<&str>::new());
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct MemoryStore {
     fails: AtomicBool,
     loses_answers: AtomicBool,
     writes: AtomicUsize,
+    /// How many writes take effect before the others fail, if they do.
+    fails_after: Mutex<Option<usize>>,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,12 @@ impl MemoryStore {
     /// From now on writes have no effect and are `Unavailable`.
     pub fn fail_writes(&self, fail: bool) {
         self.fails.store(fail, Ordering::SeqCst);
+        *self.fails_after.lock() = None;
+    }
+
+    /// From the write behind so many on, writes have no effect and are `Unavailable`, until [`fail_writes`](Self::fail_writes) says otherwise.
+    pub fn fail_writes_after(&self, writes: usize) {
+        *self.fails_after.lock() = Some(self.writes() + writes);
     }
 
     /// From now on writes take effect, but are answered by `Unavailable`.
@@ -68,7 +76,8 @@ impl MemoryStore {
     }
 
     fn write<T>(&self, epoch: Epoch, id: &SessionId, write: impl FnOnce(&mut Session) -> Result<T, Error>) -> Result<T, Error> {
-        if self.fails.load(Ordering::SeqCst) {
+        let fails_by_now = self.fails_after.lock().is_some_and(|after| self.writes() >= after);
+        if self.fails.load(Ordering::SeqCst) || fails_by_now {
             return Err(Error::Unavailable("ordered to fail".to_owned()));
         }
         let mut sessions = self.sessions.lock();
@@ -96,11 +105,13 @@ fn range(bytes: &[u8], offset: u64, max: u32) -> Bytes {
 #[async_trait]
 impl Store for MemoryStore {
     async fn health(&self) -> Result<(), Error> {
-        if self.fails.load(Ordering::SeqCst) { Err(Error::Unavailable("ordered to fail".to_owned())) } else { Ok(()) }
+        let fails_by_now = self.fails_after.lock().is_some_and(|after| self.writes() >= after);
+        if self.fails.load(Ordering::SeqCst) || fails_by_now { Err(Error::Unavailable("ordered to fail".to_owned())) } else { Ok(()) }
     }
 
     async fn create_session(&self, epoch: Epoch, record: &SessionRecord) -> Result<(), Error> {
-        if self.fails.load(Ordering::SeqCst) {
+        let fails_by_now = self.fails_after.lock().is_some_and(|after| self.writes() >= after);
+        if self.fails.load(Ordering::SeqCst) || fails_by_now {
             return Err(Error::Unavailable("ordered to fail".to_owned()));
         }
         let mut sessions = self.sessions.lock();
