@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,21 +35,17 @@ pub(super) struct Started {
 pub(super) struct Prepared {
     profile: Profile,
     spec: Spec,
-    /// The sandbox that an earlier process of the host has left.
-    left: Option<Left>,
+    /// As they are stored, with what was taken over.
+    transcripts: Transcripts,
+    /// The sandbox that an earlier process of the host has left. What the agent did in it when nobody listened is told to the session, or stored.
+    left: Option<Arc<dyn Sandbox>>,
 }
 
 impl Prepared {
     /// The sandbox that was left, if there is one.
     pub(super) fn left(&self) -> Option<Arc<dyn Sandbox>> {
-        self.left.as_ref().map(|left| Arc::clone(&left.sandbox))
+        self.left.clone()
     }
-}
-
-/// A sandbox that was left. What the agent did in it when nobody listened is told to the session, or stored.
-struct Left {
-    sandbox: Arc<dyn Sandbox>,
-    transcripts: Transcripts,
 }
 
 /// Finds the sandbox that an earlier process of the host has left for the session, if it is the latest, and takes over what is in it. Whoever began this must not drop it: what is
@@ -68,31 +65,33 @@ pub(super) async fn prepare(plan: &Plan, events: &mpsc::Sender<RunEvent>, progre
         },
         files: plan.files.clone(),
     };
+    // Before the sandbox is looked for: while the store is away, it is left where it is.
+    let mut transcripts = restore_transcripts(plan).await?;
     let found = plan.provider.find(spec.clone()).await.map_err(sandbox_failed)?;
-    let left = match found {
-        Some(sandbox) => Some(take_over(plan, Arc::from(sandbox), events, progressed).await?),
-        None => None,
-    };
-    Ok(Prepared { profile, spec, left })
+    let left: Option<Arc<dyn Sandbox>> = found.map(Arc::from);
+    if let Some(sandbox) = &left {
+        take_over(plan, sandbox.as_ref(), &mut transcripts, events, progressed).await?;
+    }
+    Ok(Prepared { profile, spec, transcripts, left })
 }
 
 /// Takes over what an agent did when nobody listened: the sandbox has the latest workspace.
 async fn take_over(
     plan: &Plan,
-    sandbox: Arc<dyn Sandbox>,
+    sandbox: &dyn Sandbox,
+    transcripts: &mut Transcripts,
     events: &mpsc::Sender<RunEvent>,
     progressed: &watch::Sender<()>,
-) -> Result<Left, End> {
+) -> Result<(), End> {
     send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
-    let mut transcripts = restore_transcripts(plan).await?;
     let changed = sandbox.flush_changes().await.map_err(sandbox_failed)?;
     for changed in changed.chunks(REPORTED) {
-        files::report(sandbox.as_ref(), changed.to_vec(), plan.limits.file_bytes, events).await;
+        files::report(sandbox, changed.to_vec(), plan.limits.file_bytes, events).await;
         progressed.send_replace(());
     }
-    recover_transcripts(plan, sandbox.as_ref(), &mut transcripts, events).await;
+    recover_transcripts(plan, sandbox, transcripts, events).await;
     progressed.send_replace(());
-    Ok(Left { sandbox, transcripts })
+    Ok(())
 }
 
 /// Makes the sandbox if none was left, lays everything down in one go and starts the agent.
@@ -104,28 +103,26 @@ pub(super) async fn start(
     events: &mpsc::Sender<RunEvent>,
     progressed: &watch::Sender<()>,
 ) -> Result<Started, End> {
-    let Prepared { profile, spec, left } = prepared;
+    let Prepared { profile, spec, mut transcripts, left } = prepared;
     let progress = |text: &str| {
         // What is told to people on the way may be left out when the session does not keep up.
         drop(events.try_send(RunEvent::Progress(text.to_owned())));
         progressed.send_replace(());
     };
-    let left = match left {
-        Some(left) => Ok(left),
+    let (sandbox, is_adopted) = match left {
+        Some(sandbox) => (sandbox, true),
         None => {
             let Provided { sandbox, is_adopted } = plan.provider.start(spec, &progress).await.map_err(sandbox_failed)?;
             let sandbox: Arc<dyn Sandbox> = Arc::from(sandbox);
-            if is_adopted { Ok(take_over(&plan, sandbox, events, progressed).await?) } else { Err(sandbox) }
+            if is_adopted {
+                take_over(&plan, sandbox.as_ref(), &mut transcripts, events, progressed).await?;
+            } else {
+                send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
+            }
+            (sandbox, is_adopted)
         }
     };
-    let is_adopted = left.is_ok();
-    let (sandbox, transcripts, mut files) = match left {
-        Ok(Left { sandbox, transcripts }) => (sandbox, transcripts, Vec::new()),
-        Err(sandbox) => {
-            send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
-            (sandbox, restore_transcripts(&plan).await?, restore_workspace(&plan).await?)
-        }
-    };
+    let mut files = if is_adopted { Vec::new() } else { restore_workspace(&plan).await? };
 
     let mut asks_tools = plan.hooks.tools();
     let launch = plan
@@ -207,8 +204,22 @@ fn packages<'a>(own: &'a [String], of_skills: impl Iterator<Item = &'a Vec<Strin
     packages
 }
 
+/// Between two tries to read from a store that is away. As long as nothing can be read there is no progress, which ends the start in time.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Reads from the store, again and again while it is away: whatever depends on it would be given up otherwise, be it a turn or what an agent has left.
+async fn patiently<T, F: Future<Output = Result<T, store::Error>>>(read: impl Fn() -> F) -> Result<T, store::Error> {
+    loop {
+        match read().await {
+            Err(error) if error.is_transient() => tracing::warn!(%error, "failed to read from the store; trying again"),
+            result => return result,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 async fn load_profile(plan: &Plan) -> Result<Profile, End> {
-    match plan.store.load_profile(&plan.profile).await {
+    match patiently(|| plan.store.load_profile(&plan.profile)).await {
         Ok(Some(profile)) => Ok(profile),
         Ok(None) => Err(End::Failed {
             code: "PROFILE_NOT_FOUND",
@@ -221,7 +232,7 @@ async fn load_profile(plan: &Plan) -> Result<Profile, End> {
 async fn restore_transcripts(plan: &Plan) -> Result<Transcripts, End> {
     let mut transcripts = Transcripts::new();
     for stream in &plan.transcripts {
-        let content = store::read_stream(plan.store.as_ref(), &plan.session, stream, 0)
+        let content = patiently(|| store::read_stream(plan.store.as_ref(), &plan.session, stream, 0))
             .await
             .map_err(|error| store_failed("the transcript", &error))?;
         if !content.is_empty() {
@@ -234,7 +245,7 @@ async fn restore_transcripts(plan: &Plan) -> Result<Transcripts, End> {
 async fn restore_workspace(plan: &Plan) -> Result<Vec<File>, End> {
     let mut files = Vec::new();
     for file in plan.files.iter().filter(|file| file.sha256.is_some()) {
-        let content = match store::read_file(plan.store.as_ref(), &plan.session, &file.path).await {
+        let content = match patiently(|| store::read_file(plan.store.as_ref(), &plan.session, &file.path)).await {
             Ok(content) => content,
             // A host that died between removing the file and recording that: the session must go on without it.
             Err(store::Error::NotFound(_)) => {

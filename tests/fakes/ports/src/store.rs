@@ -18,6 +18,7 @@ pub struct MemoryStore {
     sessions: Mutex<BTreeMap<SessionId, Session>>,
     profiles: Mutex<BTreeMap<ProfileId, Profile>>,
     fails: AtomicBool,
+    fails_reads: AtomicBool,
     loses_answers: AtomicBool,
     writes: AtomicUsize,
     /// How many writes take effect before the others fail, if they do.
@@ -37,6 +38,11 @@ impl MemoryStore {
     pub fn fail_writes(&self, fail: bool) {
         self.fails.store(fail, Ordering::SeqCst);
         *self.fails_after.lock() = None;
+    }
+
+    /// From now on reading a profile, a stream or a file is `Unavailable`.
+    pub fn fail_reads(&self, fail: bool) {
+        self.fails_reads.store(fail, Ordering::SeqCst);
     }
 
     /// From the write behind so many on, writes have no effect and are `Unavailable`, until [`fail_writes`](Self::fail_writes) says otherwise.
@@ -73,6 +79,10 @@ impl MemoryStore {
     /// Adds a profile.
     pub fn add_profile(&self, profile: Profile) {
         self.profiles.lock().insert(profile.id.clone(), profile);
+    }
+
+    fn check_reads(&self) -> Result<(), Error> {
+        if self.fails_reads.load(Ordering::SeqCst) { Err(Error::Unavailable("ordered to fail".to_owned())) } else { Ok(()) }
     }
 
     fn write<T>(&self, epoch: Epoch, id: &SessionId, write: impl FnOnce(&mut Session) -> Result<T, Error>) -> Result<T, Error> {
@@ -182,6 +192,7 @@ impl Store for MemoryStore {
     }
 
     async fn read(&self, session: &SessionId, stream: &StreamName, offset: u64, max: u32) -> Result<Bytes, Error> {
+        self.check_reads()?;
         let sessions = self.sessions.lock();
         let session = sessions.get(session).ok_or_else(|| Error::NotFound(session.to_string()))?;
         Ok(session.streams.get(stream).map_or_else(Bytes::new, |bytes| range(bytes, offset, max)))
@@ -202,6 +213,7 @@ impl Store for MemoryStore {
     }
 
     async fn read_file(&self, session: &SessionId, path: &RelativePath, offset: u64, max: u32) -> Result<Bytes, Error> {
+        self.check_reads()?;
         let sessions = self.sessions.lock();
         let session = sessions.get(session).ok_or_else(|| Error::NotFound(session.to_string()))?;
         let (_, content) = session.files.get(path).ok_or_else(|| Error::NotFound(path.to_string()))?;
@@ -220,6 +232,7 @@ impl Store for MemoryStore {
     }
 
     async fn load_profile(&self, id: &ProfileId) -> Result<Option<Profile>, Error> {
+        self.check_reads()?;
         Ok(self.profiles.lock().get(id).cloned())
     }
 
