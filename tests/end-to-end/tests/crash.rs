@@ -219,6 +219,20 @@ async fn a_session_that_is_deleted_takes_what_was_left_along() {
     }
     let mut scene = Scene::echo().await;
     scene.turn("write kept.txt some words").await;
+    let sandbox = sandboxes(&scene.host).into_iter().next().unwrap();
+    let aside = scene.host.beside("aside");
+    fs::rename(&sandbox, &aside).unwrap();
+    scene.client().delete(&scene.session).await.expect(200);
+    scene.host.kill().await;
+    // A host that is killed when it has deleted a session, and before it has removed the sandbox.
+    fs::rename(&aside, &sandbox).unwrap();
+    scene.host.start_again().await;
+    eventually("nothing is left", async || sandboxes(&scene.host).is_empty() && agenda(&scene.host).is_empty()).await;
+
+    let session = scene.client().new_session("echo").await;
+    scene.session = session;
+    scene.rejoin().await;
+    scene.turn("write kept.txt some words").await;
     scene.host.kill().await;
     scene.host.start_again().await;
     scene.client().delete(&scene.session).await.expect(200);

@@ -172,6 +172,10 @@ impl sandbox::Provider for Local {
         self.left.lock().contains_key(session)
     }
 
+    fn left(&self) -> Vec<SessionId> {
+        self.left.lock().keys().cloned().collect()
+    }
+
     fn discard(&self, session: &SessionId) {
         // Dropped, they are removed.
         drop(self.left.lock().remove(session));

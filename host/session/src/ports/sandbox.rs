@@ -112,6 +112,11 @@ pub trait Provider: Send + Sync + 'static {
         false
     }
 
+    /// The sessions for which an earlier process of the host has left a sandbox, as far as that is known when the host starts.
+    fn left(&self) -> Vec<SessionId> {
+        Vec::new()
+    }
+
     /// The session is no more: ends what an earlier process of the host has left for it.
     fn discard(&self, session: &SessionId) {
         let _ = session;
