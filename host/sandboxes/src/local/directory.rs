@@ -291,6 +291,26 @@ mod tests {
     }
 
     #[test]
+    fn a_bubblewrap_that_was_left_in_the_middle_of_its_start_is_ended() {
+        use std::process::{Command, Stdio};
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::make(root.path(), &Spec::new(SessionId::new("s").unwrap(), Epoch(3)), true).unwrap();
+        // Waits for its input as bubblewrap does for its parent, and names the directory in the same way.
+        let waits = |path: &Path| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "read line", "bwrap", "--dev", "/dev", "--bind"]).arg(path.join(HOME)).arg("/home/agent");
+            command.stdin(Stdio::piped()).spawn().unwrap()
+        };
+        let mut own = waits(directory.path());
+        let mut other = waits(&root.path().join("another"));
+        drop(end_processes(root.path()).unwrap());
+        assert!(!own.wait().unwrap().success());
+        assert_eq!(other.try_wait().unwrap(), None, "another one is ended, too");
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[test]
     fn the_latest_is_one_of_the_last_run_or_of_a_later_epoch_that_came_to_none() {
         let spec = |epoch, since| Spec { since: Epoch(since), ..Spec::new(SessionId::new("s").unwrap(), Epoch(epoch)) };
         let tag = |epoch| Tag::of(&spec(epoch, 0), false);
