@@ -108,6 +108,8 @@ pub enum Event {
         /// The file.
         path: RelativePath,
     },
+    /// The session got a sandbox, under the epoch of the line that tells it: whatever was left in another one before is older than what is stored from now on.
+    SandboxTaken,
     /// A message is stored and waits for its turn.
     MessageAccepted {
         /// The message.
@@ -262,7 +264,7 @@ impl Event {
             Self::Emitted { name, .. } => name,
             Self::Failed { .. } => "error",
             // Never published: the `session:status` after it tells clients what they need to know.
-            Self::MessageAccepted { .. } | Self::TurnStarted { .. } | Self::TurnEnded { .. } => "session:note",
+            Self::SandboxTaken | Self::MessageAccepted { .. } | Self::TurnStarted { .. } | Self::TurnEnded { .. } => "session:note",
         }
     }
 
@@ -279,6 +281,7 @@ impl Event {
             | Self::FileCreated { .. }
             | Self::FileModified { .. }
             | Self::FileDeleted { .. }
+            | Self::SandboxTaken
             | Self::MessageAccepted { .. }
             | Self::TurnStarted { .. }
             | Self::TurnEnded { .. } => true,
@@ -307,6 +310,7 @@ impl Event {
                 | Self::SubagentDiscovered { .. }
                 | Self::SubagentCompleted { .. }
                 | Self::FileDeleted { .. }
+                | Self::SandboxTaken
                 | Self::TurnStarted { .. }
                 | Self::TurnEnded { .. }
                 | Self::StatusChanged { .. } => 0,
@@ -315,7 +319,7 @@ impl Event {
 
     /// Whether it gets a sequence number and is seen by clients. What is not is told by the [`Event::StatusChanged`] that follows it.
     pub fn is_public(&self) -> bool {
-        !matches!(self, Self::MessageAccepted { .. } | Self::TurnStarted { .. } | Self::TurnEnded { .. })
+        !matches!(self, Self::SandboxTaken | Self::MessageAccepted { .. } | Self::TurnStarted { .. } | Self::TurnEnded { .. })
     }
 }
 

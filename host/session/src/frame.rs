@@ -102,7 +102,9 @@ fn write_data(session_id: &SessionId, event: &Event, out: &mut Vec<u8>) -> serde
         Event::StatusChanged { runtime } => StatusChanged { session_id, runtime }.serialize(&mut put),
         Event::Emitted { name: _, data } => Emitted { session_id, data }.serialize(&mut put),
         Event::Failed { code, message } => Failed { session_id, code, message }.serialize(&mut put),
-        Event::MessageAccepted { .. } | Event::TurnStarted { .. } | Event::TurnEnded { .. } => Note { session_id }.serialize(&mut put),
+        Event::SandboxTaken | Event::MessageAccepted { .. } | Event::TurnStarted { .. } | Event::TurnEnded { .. } => {
+            Note { session_id }.serialize(&mut put)
+        }
     }
 }
 

@@ -153,7 +153,7 @@ impl State {
             }
             Event::TurnEnded { .. } => self.running = None,
             Event::StatusChanged { runtime } => self.runtime.clone_from(runtime),
-            Event::Emitted { .. } | Event::Failed { .. } => {}
+            Event::SandboxTaken | Event::Emitted { .. } | Event::Failed { .. } => {}
         }
     }
 

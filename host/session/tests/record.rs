@@ -48,6 +48,7 @@ fn every_durable_event_and_every_block_is_in_the_golden_file() {
         "message-accepted",
         "metadata-updated",
         "options-updated",
+        "sandbox-taken",
         "subagent",
         "subagent-completed",
         "subagent-discovered",

@@ -116,6 +116,129 @@ async fn what_an_agent_did_to_its_files_before_a_kill_is_in_the_session_afterwar
     eventually("nothing is left", async || sandboxes(&scene.host).is_empty() && agenda(&scene.host).is_empty()).await;
 }
 
+/// A host that was killed in the middle of a turn, and a file that the agent wrote after that. Gives the sandbox's directory.
+async fn left_with_a_file(scene: &mut Scene) -> PathBuf {
+    scene.turn("write kept.txt some words").await;
+    let sandbox = sandboxes(&scene.host).into_iter().next().unwrap();
+    begin(scene, "one two three four five six").await;
+    scene.host.kill().await;
+    fs::write(sandbox.join("workspace/new.txt"), "new words").unwrap();
+    sandbox
+}
+
+async fn paths(scene: &Scene) -> Vec<String> {
+    let shown = scene.with_files().await;
+    shown["workspaceFiles"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
+}
+
+fn is_modal() -> bool {
+    std::env::var_os("AGENT_HOST_TEST_PROVIDER").is_some_and(|provider| provider == "modal")
+}
+
+#[tokio::test]
+async fn a_host_that_is_killed_again_before_it_has_taken_up_a_sandbox_leaves_it_to_the_next() {
+    if is_modal() {
+        return;
+    }
+    let mut scene = Scene::of(Setup::new().set("session.sync_interval", "1h").start().await, "echo", None).await;
+    let sandbox = left_with_a_file(&mut scene).await;
+    // One that takes the session's epoch, and is killed before it has the sandbox.
+    let aside = scene.host.beside("aside");
+    fs::rename(&sandbox, &aside).unwrap();
+    scene.host.start_again().await;
+    let is_reported = async || scene.stored().await.texts("system").iter().any(|text| text.contains("before this turn had ended"));
+    eventually("the turn is reported", is_reported).await;
+    eventually("nothing goes on", async || agenda(&scene.host).is_empty()).await;
+    scene.host.kill().await;
+    fs::rename(&aside, &sandbox).unwrap();
+    fs::write(scene.host.data_directory().join("agenda").join(&scene.session), "").unwrap();
+    scene.host.start_again().await;
+    scene.rejoin().await;
+    scene.turn("hello").await;
+    assert_eq!(paths(&scene).await, ["kept.txt", "new.txt"]);
+    assert_eq!(sandboxes(&scene.host), [sandbox]);
+}
+
+#[tokio::test]
+async fn a_sandbox_that_was_left_is_not_taken_up_when_the_session_had_another_since() {
+    if is_modal() {
+        return;
+    }
+    let mut scene = Scene::of(Setup::new().set("session.sync_interval", "1h").start().await, "echo", None).await;
+    let sandbox = left_with_a_file(&mut scene).await;
+    let aside = scene.host.beside("aside");
+    fs::rename(&sandbox, &aside).unwrap();
+    scene.host.start_again().await;
+    scene.rejoin().await;
+    scene.turn("write kept.txt other words").await;
+    scene.host.restart().await;
+    scene.host.stop().await;
+    fs::rename(&aside, &sandbox).unwrap();
+    scene.host.start_again().await;
+    scene.rejoin().await;
+    scene.turn("hello").await;
+    let shown = scene.with_files().await;
+    assert_eq!(shown["workspaceFiles"].as_array().unwrap().len(), 1, "{shown}");
+    assert_eq!(shown["workspaceFiles"][0]["content"], "other words");
+    eventually("the old one is removed", async || !sandbox.exists()).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_unloaded_or_whose_host_ends_takes_in_what_was_left_first() {
+    if is_modal() {
+        return;
+    }
+    for ends in [false, true] {
+        let mut scene = Scene::of(Setup::new().set("session.sync_interval", "1h").start().await, "echo", None).await;
+        scene.turn("write kept.txt some words").await;
+        let sandbox = sandboxes(&scene.host).into_iter().next().unwrap();
+        // Nothing runs, so that nothing has to go on.
+        scene.host.kill().await;
+        fs::write(sandbox.join("workspace/new.txt"), "new words").unwrap();
+        scene.host.start_again().await;
+        let is_loaded = async || scene.client().session(&scene.session).await.expect(200)["runtime"]["isLoaded"] == true;
+        eventually("the session is looked at", is_loaded).await;
+        assert_eq!(sandboxes(&scene.host), [sandbox]);
+        if ends {
+            assert!(scene.host.stop().await.success());
+            assert!(sandboxes(&scene.host).is_empty());
+            scene.host.start_again().await;
+        } else {
+            scene.client().unload(&scene.session).await.expect(200);
+            assert!(sandboxes(&scene.host).is_empty());
+        }
+        assert_eq!(paths(&scene).await, ["kept.txt", "new.txt"]);
+        assert!(agenda(&scene.host).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_deleted_takes_what_was_left_along() {
+    if is_modal() {
+        return;
+    }
+    let mut scene = Scene::echo().await;
+    scene.turn("write kept.txt some words").await;
+    let sandbox = sandboxes(&scene.host).into_iter().next().unwrap();
+    let aside = scene.host.beside("aside");
+    fs::rename(&sandbox, &aside).unwrap();
+    scene.client().delete(&scene.session).await.expect(200);
+    scene.host.kill().await;
+    // A host that is killed when it has deleted a session, and before it has removed the sandbox.
+    fs::rename(&aside, &sandbox).unwrap();
+    scene.host.start_again().await;
+    eventually("nothing is left", async || sandboxes(&scene.host).is_empty() && agenda(&scene.host).is_empty()).await;
+
+    let session = scene.client().new_session("echo").await;
+    scene.session = session;
+    scene.rejoin().await;
+    scene.turn("write kept.txt some words").await;
+    scene.host.kill().await;
+    scene.host.start_again().await;
+    scene.client().delete(&scene.session).await.expect(200);
+    eventually("nothing is left", async || sandboxes(&scene.host).is_empty() && agenda(&scene.host).is_empty()).await;
+}
+
 #[tokio::test]
 async fn what_claude_wrote_into_its_transcript_before_a_kill_is_stored() {
     let Some(sqlite) = require("sqlite3") else { return };

@@ -26,6 +26,9 @@ pub(super) const STAGING: &str = "staging";
 /// Says which session and epoch a sandbox is for, to whoever finds its directory.
 const TAG: &str = "sandbox.json";
 
+/// The same, while it is written.
+const NEW_TAG: &str = "sandbox.json.new";
+
 /// Is there when a session's files are all in the sandbox.
 const LAID_DOWN: &str = "laid-down";
 
@@ -47,7 +50,7 @@ impl Tag {
 
     /// Whether a sandbox with this tag is the session's own, and nothing was written for the session since.
     pub(super) fn is_latest_of(&self, spec: &Spec, isolated: bool) -> bool {
-        self.session == spec.session && spec.epoch.0.checked_sub(1) == Some(self.epoch.0) && self.isolated == isolated
+        self.session == spec.session && spec.is_latest(self.epoch) && self.isolated == isolated
     }
 }
 
@@ -81,9 +84,11 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Says whose it is.
+    /// Says whose it is. At any moment that is said whole: a host which is killed in the middle would leave one that nobody can take up.
     pub(super) fn tag(&self, spec: &Spec, isolated: bool) -> io::Result<()> {
-        fs::write(self.path.join(TAG), serde_json::to_string(&Tag::of(spec, isolated))?)
+        let new = self.path.join(NEW_TAG);
+        fs::write(&new, serde_json::to_string(&Tag::of(spec, isolated))?)?;
+        fs::rename(new, self.path.join(TAG))
     }
 
     /// Says that a session's files are all in it.
@@ -206,6 +211,8 @@ pub fn end_all(root: &Path) -> io::Result<()> {
 }
 
 fn remove(path: &Path) -> io::Result<()> {
+    // First of all, so that a host which is killed in the middle does not leave one that seems whole: its session would take what is missing for deleted.
+    begin_removal(path)?;
     let mut result = Ok(());
     for attempt in 0..REMOVAL_ATTEMPTS {
         if attempt > 0 {
@@ -223,6 +230,14 @@ fn remove(path: &Path) -> io::Result<()> {
     result
 }
 
+/// From now on it is not whole any more.
+fn begin_removal(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path.join(LAID_DOWN)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Gives the owner back the right to change each directory. What cannot be changed shows in the removal that follows.
 fn make_removable(path: &Path) {
     let mut directories = vec![path.to_owned()];
@@ -232,5 +247,76 @@ fn make_removable(path: &Path) {
         }
         let Ok(entries) = fs::read_dir(&directory) else { continue };
         directories.extend(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_whose_removal_was_broken_off_is_not_given_to_its_session() {
+        let root = tempfile::tempdir().unwrap();
+        let spec = Spec::new(SessionId::new("s").unwrap(), Epoch(3));
+        for is_begun in [false, true] {
+            let directory = Directory::make(root.path(), &spec, false).unwrap();
+            directory.mark_laid_down().unwrap();
+            let path = directory.path().to_owned();
+            if is_begun {
+                begin_removal(&path).unwrap();
+            }
+            // As the end of the process leaves it.
+            std::mem::forget(directory);
+            let left = end_processes(root.path()).unwrap();
+            assert_eq!(left.len(), usize::from(!is_begun));
+            drop(left);
+            while path.exists() {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_that_changes_hands_is_never_without_a_whole_tag() {
+        let root = tempfile::tempdir().unwrap();
+        let spec = |epoch| Spec::new(SessionId::new("s").unwrap(), Epoch(epoch));
+        let directory = Directory::make(root.path(), &spec(3), false).unwrap();
+        // Whoever reads the old one while the new one is written.
+        let before = root.path().join("before");
+        fs::hard_link(directory.path().join(TAG), &before).unwrap();
+        directory.tag(&spec(4), false).unwrap();
+        let epoch = |path: &Path| serde_json::from_slice::<Tag>(&fs::read(path).unwrap()).unwrap().epoch;
+        assert_eq!((epoch(&before), epoch(&directory.path().join(TAG))), (Epoch(3), Epoch(4)));
+        directory.remove().unwrap();
+    }
+
+    #[test]
+    fn a_bubblewrap_that_was_left_in_the_middle_of_its_start_is_ended() {
+        use std::process::{Command, Stdio};
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::make(root.path(), &Spec::new(SessionId::new("s").unwrap(), Epoch(3)), true).unwrap();
+        // Waits for its input as bubblewrap does for its parent, and names the directory in the same way.
+        let waits = |path: &Path| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "read line", "bwrap", "--dev", "/dev", "--bind"]).arg(path.join(HOME)).arg("/home/agent");
+            command.stdin(Stdio::piped()).spawn().unwrap()
+        };
+        let mut own = waits(directory.path());
+        let mut other = waits(&root.path().join("another"));
+        drop(end_processes(root.path()).unwrap());
+        assert!(!own.wait().unwrap().success());
+        assert_eq!(other.try_wait().unwrap(), None, "another one is ended, too");
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[test]
+    fn the_latest_is_one_of_the_last_run_or_of_a_later_epoch_that_came_to_none() {
+        let spec = |epoch, since| Spec { since: Epoch(since), ..Spec::new(SessionId::new("s").unwrap(), Epoch(epoch)) };
+        let tag = |epoch| Tag::of(&spec(epoch, 0), false);
+        for (epoch, is_latest) in [(3, false), (4, true), (5, true), (6, false)] {
+            assert_eq!(tag(epoch).is_latest_of(&spec(6, 4), false), is_latest, "{epoch}");
+        }
+        assert!(!tag(4).is_latest_of(&spec(6, 4), true), "its paths are others");
     }
 }

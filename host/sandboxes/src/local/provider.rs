@@ -167,6 +167,19 @@ impl sandbox::Provider for Local {
     async fn find(&self, spec: sandbox::Spec) -> Result<Option<Box<dyn sandbox::Sandbox>>, sandbox::Error> {
         Ok(self.adopt(&spec).await?.map(|sandbox| Box::new(sandbox) as _))
     }
+
+    fn has_left(&self, session: &SessionId) -> bool {
+        self.left.lock().contains_key(session)
+    }
+
+    fn left(&self) -> Vec<SessionId> {
+        self.left.lock().keys().cloned().collect()
+    }
+
+    fn discard(&self, session: &SessionId) {
+        // Dropped, they are removed.
+        drop(self.left.lock().remove(session));
+    }
 }
 
 impl Local {
@@ -174,7 +187,10 @@ impl Local {
     async fn adopt(&self, spec: &sandbox::Spec) -> Result<Option<LocalSandbox>, sandbox::Error> {
         let Some(left) = self.left.lock().remove(&spec.session) else { return Ok(None) };
         let isolated = self.machine.bubblewrap.is_some();
-        let Some((_, directory)) = left.into_iter().find(|(tag, _)| tag.is_latest_of(spec, isolated)) else { return Ok(None) };
+        let latest = left.into_iter().filter(|(tag, _)| tag.is_latest_of(spec, isolated));
+        // Of one epoch there is more than one if the host was killed when it had given up one and made another.
+        let latest = latest.max_by(|(tag, directory), (other_tag, other)| (tag.epoch, &directory.id).cmp(&(other_tag.epoch, &other.id)));
+        let Some((_, directory)) = latest else { return Ok(None) };
         let (machine, spec) = (Arc::clone(&self.machine), spec.clone());
         tracing::info!(session = %spec.session, sandbox = directory.id, "a sandbox that an earlier process left is taken up");
         tokio::task::spawn_blocking(move || LocalSandbox::adopt(machine, directory, &spec).map(Some))

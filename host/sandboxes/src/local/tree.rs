@@ -147,7 +147,7 @@ impl Tree {
     }
 }
 
-/// Kills what runs with a `HOME` or `TMPDIR` below `directory`.
+/// Kills what runs with a `HOME` or `TMPDIR` below `directory`, and what shows the directory to a program.
 pub(super) fn kill_marked(directory: &Path) {
     for _ in 0..KILL_ROUNDS {
         if proc::signal(&proc::members(None, Some(directory)), Signal::KILL) == 0 {
@@ -198,13 +198,21 @@ mod proc {
             })
         }
 
-        /// Whether it was started with a `HOME` or `TMPDIR` below `directory`. Other users' processes cannot be asked, and are not the sandbox's.
+        /// Whether it was started with a `HOME` or `TMPDIR` below `directory`, or is a bubblewrap that shows the directory to its program: one whose parent is killed before it
+        /// has asked to be killed with it waits for ever. Other users' processes cannot be asked, and are not the sandbox's.
         fn is_marked(&self, directory: &Path) -> bool {
             let Ok(environment) = fs::read(format!("/proc/{}/environ", self.id)) else { return false };
-            environment.split(|&byte| byte == 0).any(|variable| {
+            let is_below = |path: &[u8]| Path::new(std::ffi::OsStr::from_bytes(path)).starts_with(directory);
+            let is_at_home = environment.split(|&byte| byte == 0).any(|variable| {
                 let value = variable.strip_prefix(b"HOME=").or_else(|| variable.strip_prefix(b"TMPDIR="));
-                value.is_some_and(|value| Path::new(std::ffi::OsStr::from_bytes(value)).starts_with(directory))
-            })
+                value.is_some_and(is_below)
+            });
+            if is_at_home {
+                return true;
+            }
+            let arguments = fs::read(format!("/proc/{}/cmdline", self.id)).unwrap_or_default();
+            let mut arguments = arguments.split(|&byte| byte == 0);
+            std::iter::from_fn(|| arguments.by_ref().find(|argument| *argument == b"--bind").and_then(|_| arguments.next())).any(is_below)
         }
 
         /// Whether it got the signal.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use agent_host_modal::{Command, Error, Exit, Listed, Sandbox, SandboxFilter};
-use agent_host_session::id::SessionId;
+use agent_host_session::id::{Epoch, SessionId};
 use agent_host_session::ports::sandbox::Spec;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
@@ -147,10 +147,7 @@ impl Inner {
         waiting.into_iter().for_each(|(listed, _)| self.keeper.terminate_later(listed.sandbox));
         let (Listed { sandbox, tags, .. }, hold) = newest?;
         // The store has not seen another writer since: what the sandbox has is what is stored, or newer.
-        let is_latest = tags
-            .get(tags::EPOCH)
-            .and_then(|epoch| epoch.parse::<u64>().ok())
-            .is_some_and(|epoch| spec.epoch.0.checked_sub(1) == Some(epoch));
+        let is_latest = tags.get(tags::EPOCH).and_then(|epoch| epoch.parse::<u64>().ok()).is_some_and(|epoch| spec.is_latest(Epoch(epoch)));
         if is_latest && shape.is_of(&tags) {
             match self.take_up(&sandbox, spec, shape).await {
                 Ok(Some(watch)) => {
@@ -165,6 +162,11 @@ impl Inner {
         }
         self.keeper.terminate_later(sandbox);
         None
+    }
+
+    /// Whether it is known that an earlier process has left a sandbox for a session.
+    pub(super) fn is_known_to_have_left(&self, session: &SessionId) -> bool {
+        self.left.state.lock().waiting.contains_key(session)
     }
 
     /// Whether an earlier process has left a sandbox for a session.

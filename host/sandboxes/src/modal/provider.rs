@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use agent_host_modal::{App, Command, Error as ModalError, ImageId, Sandbox, SandboxFilter, SandboxOptions};
+use agent_host_session::id::SessionId;
 use agent_host_session::ports::sandbox::{self, Needs, Provided, Spec};
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
@@ -139,6 +140,10 @@ impl sandbox::Provider for Modal {
     async fn find(&self, spec: Spec) -> Result<Option<Box<dyn sandbox::Sandbox>>, sandbox::Error> {
         let found = self.0.find(&spec).await.map_err(failed)?;
         Ok(found.map(|found| Box::new(found) as _))
+    }
+
+    fn has_left(&self, session: &SessionId) -> bool {
+        self.0.is_known_to_have_left(session)
     }
 
     async fn close(&self) {

@@ -237,6 +237,7 @@ impl Manager {
             leases::release(&self.context, id).await;
             return Err(error.into());
         }
+        self.context.provider.discard(id);
         drop(self.context.changes.send(ListChange::Deleted(id.clone())));
         Ok(())
     }

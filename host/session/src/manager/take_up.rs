@@ -1,5 +1,6 @@
 //! After a host was killed: its successor goes on with what was going on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ impl Manager {
     /// Goes on, in the background, with the sessions in which something was going on when the last process of this host ended: messages that wait get their turn, a turn
     /// that was interrupted is reported or begins again as the settings say, and what agents did meanwhile is stored.
     pub fn take_up(self: &Arc<Self>) {
-        let open = self.context.agenda.open();
+        // What a session has left is to be seen to even if the agenda does not know of it: the session may have been deleted just before the kill, or the agenda be lost.
+        let open: BTreeSet<SessionId> = self.context.agenda.open().into_iter().chain(self.context.provider.left()).collect();
         if open.is_empty() {
             return;
         }
@@ -42,7 +44,7 @@ impl Manager {
         });
     }
 
-    async fn take_up_all(&self, sessions: &[SessionId], is_late: bool) {
+    async fn take_up_all(&self, sessions: &BTreeSet<SessionId>, is_late: bool) {
         futures_util::stream::iter(sessions).for_each_concurrent(AT_ONCE, |id| self.take_up_session(id, is_late)).await;
     }
 
@@ -51,8 +53,12 @@ impl Manager {
         loop {
             match self.ask(id, |reply| Command::TakeUp { is_late, reply }).await {
                 Ok(()) | Err(Error::ShuttingDown) => return,
+                Err(Error::SessionNotFound(_)) => {
+                    self.context.provider.discard(id);
+                    return self.context.agenda.end(id);
+                }
                 // Whoever has it now goes on with it.
-                Err(Error::SessionNotFound(_) | Error::Owned { .. }) => return self.context.agenda.end(id),
+                Err(Error::Owned { .. }) => return self.context.agenda.end(id),
                 Err(error) => tracing::warn!(session = %id, %error, "a session cannot be taken up, which is tried again"),
             }
             tokio::time::sleep(pause).await;

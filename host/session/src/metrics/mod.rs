@@ -197,7 +197,7 @@ fn kind(event: &Event) -> usize {
         Event::StatusChanged { .. } => 12,
         Event::Emitted { .. } => 13,
         Event::Failed { .. } => 14,
-        Event::MessageAccepted { .. } | Event::TurnStarted { .. } | Event::TurnEnded { .. } => EVENTS.len(),
+        Event::SandboxTaken | Event::MessageAccepted { .. } | Event::TurnStarted { .. } | Event::TurnEnded { .. } => EVENTS.len(),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Spec {
     pub session: SessionId,
     /// Under which epoch it was made.
     pub epoch: Epoch,
+    /// The epoch of the last run before. A sandbox that was left under it, or under a later one that came to no run, has what is stored, or newer.
+    pub since: Epoch,
     /// What it has to have.
     pub needs: Needs,
     /// The session's workspace as it is stored, for a sandbox that is found again.
@@ -60,9 +62,14 @@ pub struct Project {
 }
 
 impl Spec {
-    /// A sandbox that needs nothing, for a session without files.
+    /// A sandbox that needs nothing, for a session without files that had a run under the epoch before.
     pub fn new(session: SessionId, epoch: Epoch) -> Self {
-        Self { session, epoch, needs: Needs::default(), files: Vec::new() }
+        Self { session, epoch, since: Epoch(epoch.0.saturating_sub(1)), needs: Needs::default(), files: Vec::new() }
+    }
+
+    /// Whether a sandbox that was left under this epoch has what is stored, or newer.
+    pub fn is_latest(&self, epoch: Epoch) -> bool {
+        self.since <= epoch && epoch < self.epoch
     }
 }
 
@@ -97,6 +104,22 @@ pub trait Provider: Send + Sync + 'static {
     async fn find(&self, spec: Spec) -> Result<Option<Box<dyn Sandbox>>, Error> {
         drop(spec);
         Ok(None)
+    }
+
+    /// Whether an earlier process of the host has left a sandbox for the session, as far as that is known already.
+    fn has_left(&self, session: &SessionId) -> bool {
+        let _ = session;
+        false
+    }
+
+    /// The sessions for which an earlier process of the host has left a sandbox, as far as that is known when the host starts.
+    fn left(&self) -> Vec<SessionId> {
+        Vec::new()
+    }
+
+    /// The session is no more: ends what an earlier process of the host has left for it.
+    fn discard(&self, session: &SessionId) {
+        let _ = session;
     }
 
     /// Ends what it keeps ready for sessions to come. Called when there are no sandboxes any more; nothing is started afterwards.

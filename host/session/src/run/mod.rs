@@ -27,7 +27,7 @@ use crate::path::RelativePath;
 use crate::ports::agent::{Architecture, Output};
 use crate::ports::environment::Environment;
 use crate::ports::hooks::Hooks;
-use crate::ports::sandbox::Provider;
+use crate::ports::sandbox::{Provider, Sandbox};
 use crate::ports::store::Store;
 use crate::record::{FileInfo, Options, StreamName};
 use crate::task::Reply;
@@ -82,6 +82,8 @@ pub(crate) struct Plan {
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) session: SessionId,
     pub(crate) epoch: Epoch,
+    /// The epoch of the last run before: an older sandbox that was left is not the latest.
+    pub(crate) since: Epoch,
     pub(crate) profile: ProfileId,
     pub(crate) options: Options,
     pub(crate) agent_session_id: Option<String>,
@@ -134,6 +136,11 @@ pub(crate) enum RunEvent {
         /// Bytes of each stream.
         transcripts: Transcripts,
         /// Told when they are stored.
+        stored: oneshot::Sender<()>,
+    },
+    /// The sandbox is about to be removed.
+    Ending {
+        /// Told when everything that came before is stored.
         stored: oneshot::Sender<()>,
     },
     /// The agent takes messages.
@@ -227,14 +234,26 @@ async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc:
     let span = plan.cause.child(|| SpanBuilder::from_name("sandbox start"));
     span.set("provider", provider);
     let (progress, progressed) = watch::channel(());
-    let starting = span.cause().carry(start::start(plan, &events, &progress));
-    let started = tokio::select! {
-        started = starting => started,
-        () = stands_still(progressed, limits.start_timeout) => {
-            let message = format!("the start of the sandbox made no progress in {} s", limits.start_timeout.as_secs());
-            Err(End::Failed { code: "SANDBOX_FAILED", message })
+    let preparing = span.cause().carry(start::prepare(&plan, &events, &progress));
+    let purpose = plan.purpose;
+    let prepared = prepare(preparing, &progressed, limits.start_timeout, &mut commands, &events).await;
+    // Kept until all that was in it is stored.
+    let left = prepared.as_ref().ok().and_then(|(prepared, _)| prepared.left());
+    let started = match prepared {
+        Ok((prepared, is_stopped)) => {
+            let goes_on = purpose == Purpose::Agent || (purpose == Purpose::AgentIfLeft && left.is_some());
+            if goes_on && !is_stopped {
+                let starting = span.cause().carry(start::start(plan, prepared, &events, &progress));
+                tokio::select! {
+                    started = starting => started,
+                    () = stands_still(progressed, limits.start_timeout) => Err(stuck(limits.start_timeout)),
+                    () = stopped(&mut commands, &events) => Err(End::Stopped),
+                }
+            } else {
+                Err(End::Stopped)
+            }
         }
-        () = stopped(&mut commands, &events) => Err(End::Stopped),
+        Err(end) => Err(end),
     };
     if let Err(End::Failed { code, .. }) = &started {
         span.failed(*code);
@@ -245,12 +264,15 @@ async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc:
             lifetime.started();
             let sandbox = Arc::clone(&started.sandbox);
             let end = pump::pump(started, limits, &mut commands, &events).await;
-            if let Err(error) = sandbox.terminate().await {
-                tracing::warn!(sandbox = sandbox.id(), %error, "the sandbox could not be ended");
+            remove(sandbox.as_ref(), &events).await;
+            end
+        }
+        Err(end) => {
+            if let Some(sandbox) = &left {
+                remove(sandbox.as_ref(), &events).await;
             }
             end
         }
-        Err(end) => end,
     };
     lifetime.ends(match &end {
         End::Stopped => "stopped",
@@ -264,6 +286,40 @@ async fn run(plan: Plan, mut commands: mpsc::Receiver<RunCommand>, events: mpsc:
         }
     }
     send(&events, RunEvent::Ended(end)).await;
+}
+
+/// Finds out what was left, and takes it over, which is done to its end also if the run is stopped meanwhile: gives whether it was.
+async fn prepare(
+    preparing: impl Future<Output = Result<start::Prepared, End>>,
+    progressed: &watch::Receiver<()>,
+    limit: Duration,
+    commands: &mut mpsc::Receiver<RunCommand>,
+    events: &mpsc::Sender<RunEvent>,
+) -> Result<(start::Prepared, bool), End> {
+    tokio::pin!(preparing);
+    let mut is_stopped = false;
+    loop {
+        tokio::select! {
+            prepared = &mut preparing => return prepared.map(|prepared| (prepared, is_stopped)),
+            () = stands_still(progressed.clone(), limit) => return Err(stuck(limit)),
+            () = stopped(commands, events), if !is_stopped => is_stopped = true,
+        }
+    }
+}
+
+/// Ends a sandbox and removes it, when the session has stored everything: a host that is killed in between would find neither.
+async fn remove(sandbox: &dyn Sandbox, events: &mpsc::Sender<RunEvent>) {
+    let (stored, is_stored) = oneshot::channel();
+    send(events, RunEvent::Ending { stored }).await;
+    // An error means that nothing can be stored any more.
+    drop(is_stored.await);
+    if let Err(error) = sandbox.terminate().await {
+        tracing::warn!(sandbox = sandbox.id(), %error, "the sandbox could not be ended");
+    }
+}
+
+fn stuck(limit: Duration) -> End {
+    End::Failed { code: "SANDBOX_FAILED", message: format!("the start of the sandbox made no progress in {} s", limit.as_secs()) }
 }
 
 /// Waits until there was no progress for so long.

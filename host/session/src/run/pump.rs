@@ -30,6 +30,9 @@ const STDERR_BYTES: usize = 8 * 1024;
 /// How long output may still come after the process has ended: a grandchild may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// A deadline that is noticed so late was not waited for: the host was stopped, or the machine was. So long it is waited for then. A busy machine is late by much less.
+const ASLEEP: Duration = Duration::from_secs(1);
+
 type Lines = ReadyChunks<FramedRead<Box<dyn AsyncRead + Send + Unpin>, LineDecoder>>;
 
 struct Pump<'a> {
@@ -143,9 +146,14 @@ pub(super) async fn pump(
                 }
             },
             () = reached(pump.deadline) => {
-                pump.deadline = None;
-                pump.give_up();
-                control.kill();
+                if pump.has_slept() {
+                    // What the agent said in time is still to be read.
+                    pump.deadline = Some(Instant::now() + ASLEEP);
+                } else {
+                    pump.deadline = None;
+                    pump.give_up();
+                    control.kill();
+                }
             }
             exit = control.wait() => break exit,
         }
@@ -289,6 +297,11 @@ impl Pump<'_> {
     fn close_input(&mut self) {
         self.stdin = None;
         self.input.clear();
+    }
+
+    /// Whether the deadline is long over.
+    fn has_slept(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline.elapsed() > ASLEEP)
     }
 
     /// Why the agent is now ended by force.

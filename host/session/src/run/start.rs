@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::asking::Asking;
-use super::{End, Plan, Purpose, RunEvent, Transcripts, files, send};
+use super::{End, Plan, RunEvent, Transcripts, files, send};
 use crate::path::RelativePath;
 use crate::ports::agent::{Driver, LaunchContext};
 use crate::ports::sandbox::{self, File, Needs, Process, Project, Provided, Root, Sandbox, Spec};
@@ -30,20 +31,33 @@ pub(super) struct Started {
     pub(super) asks_tools: watch::Receiver<bool>,
 }
 
-/// Makes the sandbox, lays everything down in one go and starts the agent.
+/// What is known before there is a sandbox.
+pub(super) struct Prepared {
+    profile: Profile,
+    spec: Spec,
+    /// As they are stored, with what was taken over.
+    transcripts: Transcripts,
+    /// The sandbox that an earlier process of the host has left. What the agent did in it when nobody listened is told to the session, or stored.
+    left: Option<Arc<dyn Sandbox>>,
+}
+
+impl Prepared {
+    /// The sandbox that was left, if there is one.
+    pub(super) fn left(&self) -> Option<Arc<dyn Sandbox>> {
+        self.left.clone()
+    }
+}
+
+/// Finds the sandbox that an earlier process of the host has left for the session, if it is the latest, and takes over what is in it. Whoever began this must not drop it: what is
+/// in the sandbox would be lost.
 ///
 /// Each step forward is told to `progressed`.
-pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progressed: &watch::Sender<()>) -> Result<Started, End> {
-    let profile = load_profile(&plan).await?;
-
-    let progress = |text: &str| {
-        // What is told to people on the way may be left out when the session does not keep up.
-        drop(events.try_send(RunEvent::Progress(text.to_owned())));
-        progressed.send_replace(());
-    };
+pub(super) async fn prepare(plan: &Plan, events: &mpsc::Sender<RunEvent>, progressed: &watch::Sender<()>) -> Result<Prepared, End> {
+    let profile = load_profile(plan).await?;
     let spec = Spec {
         session: plan.session.clone(),
         epoch: plan.epoch,
+        since: plan.since,
         needs: Needs {
             npm_packages: packages(&profile.npm_dependencies, profile.skills.iter().map(|skill| &skill.npm_dependencies)),
             pip_packages: packages(&profile.pip_dependencies, profile.skills.iter().map(|skill| &skill.pip_dependencies)),
@@ -51,32 +65,64 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progresse
         },
         files: plan.files.clone(),
     };
-    // Before a sandbox that was left is taken: it is ended with this run, and what only it has would be lost if the store could not be read.
-    let mut transcripts = restore_transcripts(&plan).await?;
-    let Some(Provided { sandbox, is_adopted }) = provide(&plan, spec, &progress).await.map_err(sandbox_failed)? else {
-        return Err(End::Stopped);
-    };
-    let sandbox: Arc<dyn Sandbox> = Arc::from(sandbox);
-    send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
-    let mut files = if is_adopted {
-        // What the agent did after the last report: the sandbox has the latest workspace.
-        let changed = sandbox.flush_changes().await.map_err(sandbox_failed)?;
-        for changed in changed.chunks(REPORTED) {
-            files::report(sandbox.as_ref(), changed.to_vec(), plan.limits.file_bytes, events).await;
-            progressed.send_replace(());
-        }
-        recover_transcripts(&plan, sandbox.as_ref(), &mut transcripts, events).await;
-        progressed.send_replace(());
-        Vec::new()
-    } else {
-        restore_workspace(&plan).await?
-    };
-    if plan.purpose == Purpose::Collect {
-        if let Err(error) = sandbox.terminate().await {
-            tracing::warn!(sandbox = sandbox.id(), %error, "a sandbox that was left could not be ended");
-        }
-        return Err(End::Stopped);
+    // Before the sandbox is looked for: while the store is away, it is left where it is.
+    let mut transcripts = restore_transcripts(plan).await?;
+    let found = plan.provider.find(spec.clone()).await.map_err(sandbox_failed)?;
+    let left: Option<Arc<dyn Sandbox>> = found.map(Arc::from);
+    if let Some(sandbox) = &left {
+        take_over(plan, sandbox.as_ref(), &mut transcripts, events, progressed).await?;
     }
+    Ok(Prepared { profile, spec, transcripts, left })
+}
+
+/// Takes over what an agent did when nobody listened: the sandbox has the latest workspace.
+async fn take_over(
+    plan: &Plan,
+    sandbox: &dyn Sandbox,
+    transcripts: &mut Transcripts,
+    events: &mpsc::Sender<RunEvent>,
+    progressed: &watch::Sender<()>,
+) -> Result<(), End> {
+    send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
+    let changed = sandbox.flush_changes().await.map_err(sandbox_failed)?;
+    for changed in changed.chunks(REPORTED) {
+        files::report(sandbox, changed.to_vec(), plan.limits.file_bytes, events).await;
+        progressed.send_replace(());
+    }
+    recover_transcripts(plan, sandbox, transcripts, events).await;
+    progressed.send_replace(());
+    Ok(())
+}
+
+/// Makes the sandbox if none was left, lays everything down in one go and starts the agent.
+///
+/// Each step forward is told to `progressed`.
+pub(super) async fn start(
+    plan: Plan,
+    prepared: Prepared,
+    events: &mpsc::Sender<RunEvent>,
+    progressed: &watch::Sender<()>,
+) -> Result<Started, End> {
+    let Prepared { profile, spec, mut transcripts, left } = prepared;
+    let progress = |text: &str| {
+        // What is told to people on the way may be left out when the session does not keep up.
+        drop(events.try_send(RunEvent::Progress(text.to_owned())));
+        progressed.send_replace(());
+    };
+    let (sandbox, is_adopted) = match left {
+        Some(sandbox) => (sandbox, true),
+        None => {
+            let Provided { sandbox, is_adopted } = plan.provider.start(spec, &progress).await.map_err(sandbox_failed)?;
+            let sandbox: Arc<dyn Sandbox> = Arc::from(sandbox);
+            if is_adopted {
+                take_over(&plan, sandbox.as_ref(), &mut transcripts, events, progressed).await?;
+            } else {
+                send(events, RunEvent::Started { sandbox_id: sandbox.id().to_owned() }).await;
+            }
+            (sandbox, is_adopted)
+        }
+    };
+    let mut files = if is_adopted { Vec::new() } else { restore_workspace(&plan).await? };
 
     let mut asks_tools = plan.hooks.tools();
     let launch = plan
@@ -109,17 +155,6 @@ pub(super) async fn start(plan: Plan, events: &mpsc::Sender<RunEvent>, progresse
     let process = sandbox.spawn(launch.command).await.map_err(sandbox_failed)?;
     let asking = Asking::new(plan.hooks, plan.session);
     Ok(Started { sandbox, process, driver: launch.driver, asking, asks_tools })
-}
-
-/// The sandbox that the run is for; `None` if it is only for one that was left, and there is none.
-async fn provide(plan: &Plan, spec: Spec, progress: &(dyn for<'a> Fn(&'a str) + Send + Sync)) -> Result<Option<Provided>, sandbox::Error> {
-    match plan.purpose {
-        Purpose::Agent => plan.provider.start(spec, progress).await.map(Some),
-        Purpose::AgentIfLeft | Purpose::Collect => {
-            let found = plan.provider.find(spec).await?;
-            Ok(found.map(|sandbox| Provided { sandbox, is_adopted: true }))
-        }
-    }
 }
 
 /// Stores what the agent wrote into its own transcripts when nobody listened, and adds it to what is known of them. That it cannot be had is no reason not to go on.
@@ -169,8 +204,22 @@ fn packages<'a>(own: &'a [String], of_skills: impl Iterator<Item = &'a Vec<Strin
     packages
 }
 
+/// Between two tries to read from a store that is away. As long as nothing can be read there is no progress, which ends the start in time.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Reads from the store, again and again while it is away: whatever depends on it would be given up otherwise, be it a turn or what an agent has left.
+async fn patiently<T, F: Future<Output = Result<T, store::Error>>>(read: impl Fn() -> F) -> Result<T, store::Error> {
+    loop {
+        match read().await {
+            Err(error) if error.is_transient() => tracing::warn!(%error, "failed to read from the store; trying again"),
+            result => return result,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 async fn load_profile(plan: &Plan) -> Result<Profile, End> {
-    match plan.store.load_profile(&plan.profile).await {
+    match patiently(|| plan.store.load_profile(&plan.profile)).await {
         Ok(Some(profile)) => Ok(profile),
         Ok(None) => Err(End::Failed {
             code: "PROFILE_NOT_FOUND",
@@ -183,7 +232,7 @@ async fn load_profile(plan: &Plan) -> Result<Profile, End> {
 async fn restore_transcripts(plan: &Plan) -> Result<Transcripts, End> {
     let mut transcripts = Transcripts::new();
     for stream in &plan.transcripts {
-        let content = store::read_stream(plan.store.as_ref(), &plan.session, stream, 0)
+        let content = patiently(|| store::read_stream(plan.store.as_ref(), &plan.session, stream, 0))
             .await
             .map_err(|error| store_failed("the transcript", &error))?;
         if !content.is_empty() {
@@ -196,7 +245,7 @@ async fn restore_transcripts(plan: &Plan) -> Result<Transcripts, End> {
 async fn restore_workspace(plan: &Plan) -> Result<Vec<File>, End> {
     let mut files = Vec::new();
     for file in plan.files.iter().filter(|file| file.sha256.is_some()) {
-        let content = match store::read_file(plan.store.as_ref(), &plan.session, &file.path).await {
+        let content = match patiently(|| store::read_file(plan.store.as_ref(), &plan.session, &file.path)).await {
             Ok(content) => content,
             // A host that died between removing the file and recording that: the session must go on without it.
             Err(store::Error::NotFound(_)) => {

@@ -9,7 +9,7 @@ use super::{Reply, Task};
 use crate::event::Runtime;
 use crate::manager::{Error, ListChange};
 use crate::ports::store;
-use crate::run::{End, RunCommand};
+use crate::run::{End, Purpose, RunCommand};
 
 /// How long a host that ends waits for a store that does not answer, beyond the turns' grace.
 const STORE_GRACE: Duration = Duration::from_secs(10);
@@ -22,6 +22,8 @@ pub(super) struct Closing {
     /// When everything that is not done by then is given up.
     give_up_at: Option<Instant>,
     run_was_told: bool,
+    /// Whether what an earlier process of the host has left was asked for. Once: what cannot be had now is not waited for.
+    has_collected: bool,
 }
 
 enum Why {
@@ -36,7 +38,7 @@ enum Why {
 
 impl Closing {
     fn new(why: Why) -> Self {
-        Self { why, interrupt_at: None, give_up_at: None, run_was_told: false }
+        Self { why, interrupt_at: None, give_up_at: None, run_was_told: false, has_collected: false }
     }
 }
 
@@ -128,11 +130,30 @@ impl Task {
     /// Takes the next step out: the turn ends, then the run, then the writes.
     pub(super) fn go_on_closing(&mut self) {
         let grace = self.context.settings.run.stop_grace;
+        let leaves_sandbox = self.leaves_sandbox();
         let Some(closing) = &mut self.closing else { return };
+        if leaves_sandbox && self.turn.is_none() && self.run.is_none() {
+            closing.has_collected = true;
+            self.repair();
+            self.taking_up = Some(Purpose::Collect);
+            self.take_epoch();
+            return;
+        }
         if self.turn.is_none() && self.run.is_some() && !closing.run_was_told {
             closing.run_was_told = true;
             self.stop_run(grace);
         }
+    }
+
+    /// Whether the session would leave behind what an earlier process of the host has left of it: what is in that is to be stored first.
+    fn leaves_sandbox(&self) -> bool {
+        let has_collected = self.closing.as_ref().is_some_and(|closing| closing.has_collected);
+        self.may_take_up() && !has_collected && self.context.provider.has_left(self.id())
+    }
+
+    /// Whether what was left may still be taken up.
+    pub(super) fn may_take_up(&self) -> bool {
+        !matches!(self.closing, Some(Closing { why: Why::Deleted(_) | Why::Fenced, .. }))
     }
 
     /// Ends the run, which says so when it is done.
@@ -151,7 +172,8 @@ impl Task {
             Some(Why::Fenced | Why::GivenUp) => true,
             Some(Why::Deleted(_)) => self.run.is_none(),
             Some(Why::Unloaded(_) | Why::Shutdown) => {
-                self.turn.is_none() && self.run.is_none() && self.transcripts.is_empty() && self.recorder.is_idle()
+                let has_ended = self.turn.is_none() && self.run.is_none() && self.taking_up.is_none() && !self.leaves_sandbox();
+                has_ended && self.transcripts.is_empty() && self.recorder.is_idle()
             }
         }
     }
@@ -183,6 +205,7 @@ impl Task {
             Some(Why::Shutdown | Why::GivenUp) | None => false,
         };
         if deleted {
+            self.context.provider.discard(self.id());
             self.context.agenda.end(self.id());
             drop(self.context.changes.send(ListChange::Deleted(self.id().clone())));
             return true;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::event::RecordLine;
+use crate::event::{Event, RecordLine};
 use crate::id::{Epoch, SessionId};
 use crate::ports::store::{self, MAX_READ_BYTES, Store};
 use crate::record::StreamName;
@@ -13,6 +13,8 @@ pub(crate) struct Loaded {
     pub(crate) state: State,
     /// The highest epoch that a write carried.
     pub(crate) epoch: Epoch,
+    /// The epoch of the last run. As far as that is not recorded it is the highest one.
+    pub(crate) run_epoch: Epoch,
     pub(crate) lengths: HashMap<StreamName, u64>,
     pub(crate) transcripts: Vec<StreamName>,
     /// Whether the event record ends in the middle of a line, which a store that is not atomic may leave: the next one must begin anew.
@@ -30,6 +32,7 @@ pub(crate) async fn load(store: &dyn Store, id: &SessionId) -> Result<Option<Loa
     let mut state = State::new(snapshot.record);
     let end = lengths.get(&StreamName::Events).copied().unwrap_or(0);
     let mut offset = 0;
+    let mut run_epoch = None;
     // The part of a line that the last piece ended with.
     let mut rest = Vec::new();
     while offset < end {
@@ -41,20 +44,34 @@ pub(crate) async fn load(store: &dyn Store, id: &SessionId) -> Result<Option<Loa
         rest.extend_from_slice(&piece);
         let complete = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         for line in rest.drain(..complete).as_slice().split(|byte| *byte == b'\n') {
-            fold(&mut state, id, line);
+            run_epoch = fold(&mut state, id, line).or(run_epoch);
         }
     }
     state.runtime.queued_messages = state.queue().len();
-    Ok(Some(Loaded { state, epoch: snapshot.epoch, lengths, transcripts, is_torn: !rest.is_empty() }))
+    Ok(Some(Loaded {
+        state,
+        epoch: snapshot.epoch,
+        run_epoch: run_epoch.unwrap_or(snapshot.epoch),
+        lengths,
+        transcripts,
+        is_torn: !rest.is_empty(),
+    }))
 }
 
-fn fold(state: &mut State, id: &SessionId, line: &[u8]) {
+/// Applies a line. Gives its epoch if it says that the session got a sandbox.
+fn fold(state: &mut State, id: &SessionId, line: &[u8]) -> Option<Epoch> {
     if line.is_empty() {
-        return;
+        return None;
     }
     match serde_json::from_slice::<RecordLine>(line) {
-        Ok(line) => state.apply(&line.event),
+        Ok(line) => {
+            state.apply(&line.event);
+            matches!(line.event, Event::SandboxTaken).then_some(line.epoch)
+        }
         // A line of a later version, or a damaged one: what else the session holds is worth more than a refusal.
-        Err(error) => tracing::warn!(session = %id, %error, "skipped a line of the event record that cannot be read"),
+        Err(error) => {
+            tracing::warn!(session = %id, %error, "skipped a line of the event record that cannot be read");
+            None
+        }
     }
 }

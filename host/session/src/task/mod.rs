@@ -25,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, RecordLine, Runtime, SandboxState};
-use crate::id::{BlockId, MessageId, Sequence, SessionId};
+use crate::id::{BlockId, Epoch, MessageId, Sequence, SessionId};
 use crate::log::{EventLog, Reveal, Subscription};
 use crate::manager::leases::release;
 use crate::manager::{Error, ListChange, Listed, Settings, Subscribed};
@@ -81,7 +81,6 @@ enum Then {
     Accepted { message: Message, cause: Cause, reply: Reply<MessageId> },
     Known { id: MessageId, reply: Reply<MessageId> },
     OptionsUpdated { options: Options, reply: Reply<Options> },
-    TurnRecorded,
     TurnEnded(Vec<Event>),
     Saved(FileInfo),
     Synced(Reply<()>),
@@ -117,6 +116,8 @@ struct Task {
     run_options: Options,
     sandbox: Option<SandboxState>,
     listed: watch::Sender<Arc<Listed>>,
+    /// The epoch of the last run before the session was loaded.
+    run_epoch: Epoch,
     /// Whether an earlier process may have left a sandbox that nobody has looked for yet.
     has_left: bool,
     /// What is to be done with a sandbox that was left, as soon as the epoch is taken.
@@ -140,7 +141,7 @@ pub(crate) fn spawn(
     loaded: Loaded,
     on_end: impl FnOnce() + Send + 'static,
 ) -> (Handle, impl Future<Output = ()> + Send) {
-    let Loaded { state, epoch, lengths, transcripts, is_torn } = loaded;
+    let Loaded { state, epoch, run_epoch, lengths, transcripts, is_torn } = loaded;
     let epoch = epoch.next();
     let session = state.record.id.clone();
     let (store, id) = (Arc::clone(&context.store), session.clone());
@@ -165,6 +166,7 @@ pub(crate) fn spawn(
         run_options: Options::new(),
         sandbox: None,
         listed,
+        run_epoch,
         has_left: false,
         taking_up: None,
         on_agenda: false,
@@ -367,7 +369,6 @@ impl Task {
                 }
                 drop(reply.send(result.map(|()| options).map_err(Error::from)));
             }
-            Then::TurnRecorded => self.turn_recorded(),
             Then::TurnEnded(events) => self.turn_ended(events),
             Then::Saved(file) => self.saved(file, &result),
             Then::Synced(reply) => drop(reply.send(result.map_err(Error::from))),
@@ -516,7 +517,7 @@ fn lose(then: Then, error: &store::Error) {
         Then::OptionsUpdated { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
         Then::Told { reply, .. } if !comes_again => drop(reply.send(Err(error()))),
         Then::Accepted { .. } | Then::Known { .. } | Then::OptionsUpdated { .. } | Then::Told { .. } => {}
-        Then::Repaired(_) | Then::TurnRecorded | Then::TurnEnded(_) | Then::Saved(_) | Then::Recovered(_) => {}
+        Then::Repaired(_) | Then::TurnEnded(_) | Then::Saved(_) | Then::Recovered(_) => {}
     }
 }
 

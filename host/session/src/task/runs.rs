@@ -47,6 +47,7 @@ impl Task {
             hooks: Arc::clone(&self.context.hooks),
             session: self.id().clone(),
             epoch: self.recorder.epoch(),
+            since: self.run_epoch,
             profile: self.state.record.profile.clone(),
             options: self.state.record.options.clone(),
             agent_session_id: metadata.agent_session_id.clone(),
@@ -88,11 +89,19 @@ impl Task {
     pub(super) fn run_event(&mut self, event: Option<RunEvent>) {
         match event {
             Some(RunEvent::Progress(message)) => self.update_sandbox(|sandbox| sandbox.status_message = Some(message)),
-            Some(RunEvent::Started { sandbox_id }) => self.update_sandbox(|sandbox| sandbox.sandbox_id = Some(sandbox_id)),
+            Some(RunEvent::Started { sandbox_id }) => {
+                // Before anything of it: what was left in any other sandbox is older from here on.
+                self.publish([Event::SandboxTaken]);
+                self.update_sandbox(|sandbox| sandbox.sandbox_id = Some(sandbox_id));
+            }
             Some(RunEvent::Recovered { transcripts, stored }) => {
                 for (stream, data) in transcripts {
                     self.transcript(stream, &data);
                 }
+                self.flush_transcripts();
+                self.recorder.push(Write::Barrier, Some(Then::Recovered(stored)));
+            }
+            Some(RunEvent::Ending { stored }) => {
                 self.flush_transcripts();
                 self.recorder.push(Write::Barrier, Some(Then::Recovered(stored)));
             }

@@ -19,8 +19,6 @@ use crate::trace::{Cause, TurnSpan};
 /// The turn that is running.
 pub(super) struct Turn {
     pub(super) message: Message,
-    /// Whether the store has its beginning. Before that the agent must not have the message: a host that were killed would leave it as one that waits, to be run again.
-    pub(super) is_recorded: bool,
     /// Whether the agent has the message.
     pub(super) is_delivered: bool,
     /// Whether it is over and only its end is not stored yet.
@@ -117,7 +115,7 @@ impl Task {
         if let Some(message) = resumed {
             let cause = self.recorder.cause().clone();
             // That it begins again is stored before a sandbox is started for it.
-            self.turn = Some(Turn { is_recorded: true, ..self.turn_of(message, &cause) });
+            self.turn = Some(self.turn_of(message, &cause));
         }
     }
 
@@ -149,7 +147,7 @@ impl Task {
         self.take_epoch();
     }
 
-    fn take_epoch(&mut self) {
+    pub(super) fn take_epoch(&mut self) {
         let changes = RecordChanges { last_activity: Some(self.state.record.last_activity), ..RecordChanges::default() };
         self.recorder.push(Write::Update { changes }, Some(Then::Repaired(Vec::new())));
     }
@@ -177,7 +175,7 @@ impl Task {
         }
         if self.turn.is_none()
             && self.run.is_none()
-            && self.closing.is_none()
+            && self.may_take_up()
             && self.recorder.is_idle()
             && let Some(purpose) = self.taking_up.take()
         {
@@ -187,7 +185,9 @@ impl Task {
             let (message, cause) = (turn.message.clone(), turn.span.cause());
             if self.run_is_ready && self.run_is_outdated {
                 self.stop_run(self.context.settings.run.stop_grace);
-            } else if self.run_is_ready && turn.is_recorded {
+            } else if self.run_is_ready && self.recorder.is_idle() {
+                // That the turn has begun is stored before the agent has the message: a host that was killed in between would give it to the agent again. So is how the agent
+                // calls its own session, without which nobody could find its transcript.
                 let is_delivered = self.tell_run(RunCommand::Message { message, cause });
                 if let Some(turn) = &mut self.turn {
                     turn.is_delivered = is_delivered;
@@ -215,7 +215,6 @@ impl Task {
         });
         let started = Event::TurnStarted { message_id: message.id.clone() };
         self.publish([started].into_iter().chain(Event::whole_block(ConversationId::main(), block)));
-        self.recorder.push(Write::Barrier, Some(Then::TurnRecorded));
         self.turn = Some(turn);
     }
 
@@ -224,7 +223,7 @@ impl Task {
         let architecture = self.architecture().map_or("unknown", |architecture| architecture.name());
         let watch = self.context.metrics.turn(architecture);
         let span = TurnSpan::new(cause, self.id(), &message.id, architecture);
-        Turn { message, is_recorded: false, is_delivered: false, is_ending: false, watch, span }
+        Turn { message, is_delivered: false, is_ending: false, watch, span }
     }
 
     /// Ends the running turn as soon as the agent can; whether there was one.
@@ -264,13 +263,6 @@ impl Task {
         self.recorder.push(Write::Update { changes: RecordChanges { last_activity: Some(now), ..RecordChanges::default() } }, None);
         let data = self.record_lines(&events);
         self.recorder.push(Write::Append { stream: StreamName::Events, data }, Some(Then::TurnEnded(events)));
-    }
-
-    /// The turn's beginning is durable.
-    pub(super) fn turn_recorded(&mut self) {
-        if let Some(turn) = &mut self.turn {
-            turn.is_recorded = true;
-        }
     }
 
     /// The turn's end is durable.

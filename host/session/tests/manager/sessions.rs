@@ -9,6 +9,7 @@ use agent_host_session::manager::{Create, Error, Settings, Subscribed};
 use agent_host_session::message::Content;
 use agent_host_session::ports::store::{self, Store as _};
 use agent_host_session::record::{Options, StreamName};
+use agent_host_session::state::View;
 use fake_ports::World;
 
 use crate::support::{WAIT, create, id, idle_after, idle_with, say, say_as, settings, texts, until, world};
@@ -604,21 +605,6 @@ async fn a_session_from_elsewhere_is_read_goes_on_and_is_refused_whole_if_it_can
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_agent_gets_a_message_when_it_is_stored_that_its_turn_has_begun() {
-    let world = world().await;
-    say(&world.manager, "one").await;
-    idle_after(&world.manager, 1).await;
-    // Killed here, a host would find the message waiting, and the agent would get it again.
-    world.store.fail_appends_of(Some("turn-started"));
-    say(&world.manager, "two").await;
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(texts(&world.manager.get(&id()).await.unwrap()), ["user: one", "agent: one", "user: two"]);
-    world.store.fail_appends_of(None);
-    let view = idle_after(&world.manager, 2).await;
-    assert_eq!(texts(&view), ["user: one", "agent: one", "user: two", "agent: two"]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_turn_whose_end_could_not_be_stored_in_time_is_looked_after_by_the_next_process() {
     let first = world().await;
     say(&first.manager, "hang").await;
@@ -643,4 +629,61 @@ async fn whoever_watches_a_session_is_told_what_became_of_a_turn_that_another_ho
     let second = World::over(first.store, settings());
     let view = until(&second.manager, |view| texts(view).len() == 3).await;
     assert_eq!(texts(&view), ["user: hang", "agent: waiting", "system: the host stopped before this turn had ended"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_gets_a_message_only_when_it_is_stored_that_its_turn_has_begun() {
+    let world = world().await;
+    say(&world.manager, "one").await;
+    idle_after(&world.manager, 1).await;
+    // The message is stored, and from then on nothing is.
+    world.store.fail_writes_after(1);
+    say(&world.manager, "two").await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let view = world.manager.get(&id()).await.unwrap();
+    assert_eq!(texts(&view), ["user: one", "agent: one", "user: two"], "the agent has a message of which that is not stored");
+    world.store.fail_writes(false);
+    assert_eq!(texts(&idle_after(&world.manager, 2).await), ["user: one", "agent: one", "user: two", "agent: two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_is_removed_only_when_what_was_in_it_is_stored() {
+    let world = world().await;
+    say(&world.manager, "one").await;
+    idle_after(&world.manager, 1).await;
+    // The message and the beginning of its turn are stored, and then nothing is.
+    world.store.fail_writes_after(2);
+    say(&world.manager, "die").await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(world.provider.alive(), 1);
+    world.store.fail_writes(false);
+    let has_ended = |view: &View| view.runtime.sandbox.as_ref().is_some_and(|sandbox| sandbox.status == SandboxStatus::Terminated);
+    until(&world.manager, has_ended).await;
+    assert_eq!(world.provider.alive(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_sandbox_is_being_made_waits_for_a_store_that_is_away_for_a_while() {
+    let world = world().await;
+    world.manager.subscribe(&id(), None).await.map(drop).unwrap();
+    world.store.fail_reads(true);
+    say(&world.manager, "hello").await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    world.store.fail_reads(false);
+    assert_eq!(texts(&idle_after(&world.manager, 1).await), ["user: hello", "agent: hello"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_answered_in_time_is_heard_by_a_host_that_was_stopped() {
+    // Which of two things that are there at once is seen first is up to chance.
+    for _ in 0..20 {
+        let world = world().await;
+        say(&world.manager, "hang").await;
+        until(&world.manager, |view| texts(view).last().is_some_and(|text| text == "agent: waiting")).await;
+        assert!(world.manager.interrupt(&id()).await.unwrap());
+        // All timers are due when it wakes up, and what the agent said meanwhile is there as well.
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(texts(&idle_after(&world.manager, 1).await), ["user: hang", "agent: waiting"]);
+        assert_eq!(world.provider.alive(), 1, "the agent was ended");
+    }
 }

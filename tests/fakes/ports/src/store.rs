@@ -18,9 +18,11 @@ pub struct MemoryStore {
     sessions: Mutex<BTreeMap<SessionId, Session>>,
     profiles: Mutex<BTreeMap<ProfileId, Profile>>,
     fails: AtomicBool,
+    fails_reads: AtomicBool,
     loses_answers: AtomicBool,
-    refused: Mutex<Option<String>>,
     writes: AtomicUsize,
+    /// How many writes take effect before the others fail, if they do.
+    fails_after: Mutex<Option<usize>>,
 }
 
 #[derive(Debug)]
@@ -35,16 +37,22 @@ impl MemoryStore {
     /// From now on writes have no effect and are `Unavailable`.
     pub fn fail_writes(&self, fail: bool) {
         self.fails.store(fail, Ordering::SeqCst);
+        *self.fails_after.lock() = None;
+    }
+
+    /// From now on reading a profile, a stream or a file is `Unavailable`.
+    pub fn fail_reads(&self, fail: bool) {
+        self.fails_reads.store(fail, Ordering::SeqCst);
+    }
+
+    /// From the write behind so many on, writes have no effect and are `Unavailable`, until [`fail_writes`](Self::fail_writes) says otherwise.
+    pub fn fail_writes_after(&self, writes: usize) {
+        *self.fails_after.lock() = Some(self.writes() + writes);
     }
 
     /// From now on writes take effect, but are answered by `Unavailable`.
     pub fn lose_answers(&self, lose: bool) {
         self.loses_answers.store(lose, Ordering::SeqCst);
-    }
-
-    /// From now on appends that hold this text have no effect and are `Unavailable`.
-    pub fn fail_appends_of(&self, text: Option<&str>) {
-        *self.refused.lock() = text.map(str::to_owned);
     }
 
     /// How many writes took effect.
@@ -73,8 +81,13 @@ impl MemoryStore {
         self.profiles.lock().insert(profile.id.clone(), profile);
     }
 
+    fn check_reads(&self) -> Result<(), Error> {
+        if self.fails_reads.load(Ordering::SeqCst) { Err(Error::Unavailable("ordered to fail".to_owned())) } else { Ok(()) }
+    }
+
     fn write<T>(&self, epoch: Epoch, id: &SessionId, write: impl FnOnce(&mut Session) -> Result<T, Error>) -> Result<T, Error> {
-        if self.fails.load(Ordering::SeqCst) {
+        let fails_by_now = self.fails_after.lock().is_some_and(|after| self.writes() >= after);
+        if self.fails.load(Ordering::SeqCst) || fails_by_now {
             return Err(Error::Unavailable("ordered to fail".to_owned()));
         }
         let mut sessions = self.sessions.lock();
@@ -102,11 +115,13 @@ fn range(bytes: &[u8], offset: u64, max: u32) -> Bytes {
 #[async_trait]
 impl Store for MemoryStore {
     async fn health(&self) -> Result<(), Error> {
-        if self.fails.load(Ordering::SeqCst) { Err(Error::Unavailable("ordered to fail".to_owned())) } else { Ok(()) }
+        let fails_by_now = self.fails_after.lock().is_some_and(|after| self.writes() >= after);
+        if self.fails.load(Ordering::SeqCst) || fails_by_now { Err(Error::Unavailable("ordered to fail".to_owned())) } else { Ok(()) }
     }
 
     async fn create_session(&self, epoch: Epoch, record: &SessionRecord) -> Result<(), Error> {
-        if self.fails.load(Ordering::SeqCst) {
+        let fails_by_now = self.fails_after.lock().is_some_and(|after| self.writes() >= after);
+        if self.fails.load(Ordering::SeqCst) || fails_by_now {
             return Err(Error::Unavailable("ordered to fail".to_owned()));
         }
         let mut sessions = self.sessions.lock();
@@ -162,10 +177,6 @@ impl Store for MemoryStore {
     }
 
     async fn append(&self, epoch: Epoch, session: &SessionId, stream: &StreamName, offset: u64, data: Bytes) -> Result<u64, Error> {
-        let is_refused = self.refused.lock().as_ref().is_some_and(|text| String::from_utf8_lossy(&data).contains(text));
-        if is_refused {
-            return Err(Error::Unavailable("ordered to fail".to_owned()));
-        }
         self.write(epoch, session, |session| {
             let there = session.streams.entry(stream.clone()).or_default();
             let mismatch = Error::OffsetMismatch(there.len() as u64);
@@ -181,6 +192,7 @@ impl Store for MemoryStore {
     }
 
     async fn read(&self, session: &SessionId, stream: &StreamName, offset: u64, max: u32) -> Result<Bytes, Error> {
+        self.check_reads()?;
         let sessions = self.sessions.lock();
         let session = sessions.get(session).ok_or_else(|| Error::NotFound(session.to_string()))?;
         Ok(session.streams.get(stream).map_or_else(Bytes::new, |bytes| range(bytes, offset, max)))
@@ -201,6 +213,7 @@ impl Store for MemoryStore {
     }
 
     async fn read_file(&self, session: &SessionId, path: &RelativePath, offset: u64, max: u32) -> Result<Bytes, Error> {
+        self.check_reads()?;
         let sessions = self.sessions.lock();
         let session = sessions.get(session).ok_or_else(|| Error::NotFound(session.to_string()))?;
         let (_, content) = session.files.get(path).ok_or_else(|| Error::NotFound(path.to_string()))?;
@@ -219,6 +232,7 @@ impl Store for MemoryStore {
     }
 
     async fn load_profile(&self, id: &ProfileId) -> Result<Option<Profile>, Error> {
+        self.check_reads()?;
         Ok(self.profiles.lock().get(id).cloned())
     }
 
