@@ -209,7 +209,8 @@ impl Disk {
     fn closed(&self, lane: &Arc<Lane>, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.lanes.remove_if(lane.session(), |_, present| Arc::ptr_eq(present, lane));
-        if self.lanes.is_empty() {
+        // One that has never held anything says nothing of the room that there is.
+        if bytes > 0 && self.lanes.is_empty() {
             self.is_full.store(false, Ordering::Relaxed);
         }
     }

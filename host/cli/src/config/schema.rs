@@ -93,7 +93,7 @@ section! {
     /// What loaded sessions write while the persistence component is away: it fails, hangs, or its database restarts. It is kept on disk, in `data_dir`, counts as stored, and is given to
     /// the component in order when it is back.
     Journal in "journal" {
-        /// Bytes that may wait. Beyond it, writes are refused (503) and what runs waits. 0 keeps nothing.
+        /// Bytes that may wait. Beyond it, writes are refused (503) and what runs waits.
         max: u64 = "1 GiB" because "it is an hour of a thousand busy sessions, and leaves room on a small disk";
         /// Whether a write is brought to the disk (fsync) before it counts as stored.
         fsync: bool = true because "what was acknowledged is not lost, neither with the process nor with the machine's power";
