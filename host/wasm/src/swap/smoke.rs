@@ -1,6 +1,7 @@
 //! What a new generation must show before it serves: that it keeps the contract, in a session of its own which is deleted again, and that it has what the present one has.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use agent_host_session::id::{Epoch, ProfileId, RESERVED_PREFIX, SessionId};
 use agent_host_session::path::RelativePath;
@@ -134,14 +135,14 @@ async fn file(store: &dyn Store, id: &SessionId, time: Timestamp) -> Result<(), 
 
 /// Whether `next` has what `present` has, as far as the newest sessions and the profiles tell. What is written meanwhile is in both, if it is one store.
 pub(super) async fn same_store(present: &dyn Store, next: &dyn Store) -> Result<(), Failed> {
-    let page = present.list_sessions(None, COMPARED).await.map_err(failed("listing the present adapter's sessions"))?;
+    let page = patiently(|| present.list_sessions(None, COMPARED)).await.map_err(failed("listing the present adapter's sessions"))?;
     for record in page.sessions.iter().filter(|record| !is_scratch(&record.id)) {
         let what = "loading a session of the present adapter";
-        let Some(before) = present.load_session(&record.id).await.map_err(failed(what))? else { continue };
+        let Some(before) = patiently(|| present.load_session(&record.id)).await.map_err(failed(what))? else { continue };
         let what = "loading a session that the present adapter has";
-        let Some(after) = next.load_session(&record.id).await.map_err(failed(what))? else {
+        let Some(after) = patiently(|| next.load_session(&record.id)).await.map_err(failed(what))? else {
             // Perhaps it was deleted meanwhile.
-            if present.load_session(&record.id).await.map_err(failed(what))?.is_none() {
+            if patiently(|| present.load_session(&record.id)).await.map_err(failed(what))?.is_none() {
                 continue;
             }
             return Err(Failed::OtherStore(format!("the session {}", record.id)));
@@ -151,15 +152,35 @@ pub(super) async fn same_store(present: &dyn Store, next: &dyn Store) -> Result<
             return Err(Failed::OtherStore(format!("all of the session {}", record.id)));
         }
     }
-    let profiles = next.list_profiles().await.map_err(failed("listing agent profiles"))?;
-    for profile in present.list_profiles().await.map_err(failed("listing the present adapter's agent profiles"))? {
+    let profiles = patiently(|| next.list_profiles()).await.map_err(failed("listing agent profiles"))?;
+    for profile in patiently(|| present.list_profiles()).await.map_err(failed("listing the present adapter's agent profiles"))? {
         if !profiles.iter().any(|there| there.id == profile.id)
-            && present.load_profile(&profile.id).await.is_ok_and(|there| there.is_some())
+            && patiently(|| present.load_profile(&profile.id)).await.is_ok_and(|there| there.is_some())
         {
             return Err(Failed::OtherStore(format!("the agent profile {}", profile.id)));
         }
     }
     Ok(())
+}
+
+/// So often an answer is asked for that does not come: whoever exchanges an adapter may do so because it fails.
+const TRIES: u32 = 8;
+const TRY_PAUSE: Duration = Duration::from_millis(50);
+
+async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut tries = 1;
+    loop {
+        match ask().await {
+            Err(error) if error.is_transient() && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(TRY_PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 fn failed(what: &'static str) -> impl FnOnce(StoreError) -> Failed {
