@@ -88,7 +88,7 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
     );
     for (name, from, to) in phases {
         let waits = worked.iter().flat_map(|work| &work.waits).filter(|(began, _)| (from..to).contains(began)).map(|(_, took)| *took);
-        report.add(format!("POST message until it is accepted, {name}"), latencies_to_max(waits.collect()));
+        report.add(format!("a message from its first POST to the end of its turn, {name}"), latencies_to_max(waits.collect()));
     }
     report.add("when the adapter was back, until the journal was empty", format!("{} ({most} writes waited)", time(replayed)));
     ensure!(gaps == 0, "{gaps} events were lost or doubled");
