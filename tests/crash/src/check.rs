@@ -74,6 +74,9 @@ pub fn check(facts: &Facts, findings: &Findings, counts: &mut Counts) {
     }
 }
 
+/// What was written to a file, one after the other, and whether each is known to be on disk.
+type Contents<'a> = Vec<(&'a str, bool)>;
+
 /// What agents did, by what it was done to.
 #[derive(Default)]
 struct Done<'a> {
@@ -85,7 +88,7 @@ struct Done<'a> {
     /// By session: the process, the line, and whether it is known to be on disk.
     lines: HashMap<&'a str, Vec<(usize, &'a str, bool)>>,
     /// By session and path: contents, and whether each is known to be on disk.
-    files: HashMap<&'a str, BTreeMap<&'a str, Vec<(&'a str, bool)>>>,
+    files: HashMap<&'a str, BTreeMap<&'a str, Contents<'a>>>,
 }
 
 impl<'a> Done<'a> {

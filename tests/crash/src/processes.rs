@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::words;
 
+/// So much of a command line tells what it is.
+const SHOWN: usize = 200;
+
 /// The processes that bear the mark of this run, but for this one: id and command line.
 pub fn marked(run: &str) -> Vec<(u32, String)> {
     let mark = format!("{}={run}", words::RUN);
@@ -22,7 +25,7 @@ fn is_marked(id: u32, mark: &str) -> bool {
 
 fn command_line(id: u32) -> String {
     let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&line).replace('\0', " ").trim_end().to_owned()
+    String::from_utf8_lossy(&line).replace('\0', " ").chars().take(SHOWN).collect()
 }
 
 /// The directories of sandboxes that are in a data directory.

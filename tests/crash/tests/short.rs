@@ -1,5 +1,7 @@
 //! The check as CI runs it: each way to end a host, a few times. `tests/crash/run` does the same at full size.
 
+#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent_host_crash::report::table;

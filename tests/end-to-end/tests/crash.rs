@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use agent_host_tests::{Host, Scene, Setup, eventually, require};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The directories of local sandboxes.
 fn sandboxes(host: &Host) -> Vec<PathBuf> {
@@ -128,7 +128,8 @@ async fn left_with_a_file(scene: &mut Scene) -> PathBuf {
 
 async fn paths(scene: &Scene) -> Vec<String> {
     let shown = scene.with_files().await;
-    shown["workspaceFiles"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
+    let files = shown.get("workspaceFiles").and_then(Value::as_array).unwrap();
+    files.iter().map(|file| file.get("path").and_then(Value::as_str).unwrap().to_owned()).collect()
 }
 
 fn is_modal() -> bool {

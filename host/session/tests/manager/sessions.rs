@@ -675,15 +675,16 @@ async fn a_turn_whose_sandbox_is_being_made_waits_for_a_store_that_is_away_for_a
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_answered_in_time_is_heard_by_a_host_that_was_stopped() {
-    // Which of two things that are there at once is seen first is up to chance.
+    // Which of two things that come at once is seen first is up to chance.
     for _ in 0..20 {
         let world = world().await;
-        say(&world.manager, "hang").await;
+        say(&world.manager, "hang 5").await;
         until(&world.manager, |view| texts(view).last().is_some_and(|text| text == "agent: waiting")).await;
         assert!(world.manager.interrupt(&id()).await.unwrap());
-        // All timers are due when it wakes up, and what the agent said meanwhile is there as well.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // It wakes up: the agent has ended the turn in time, and that time is over.
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(texts(&idle_after(&world.manager, 1).await), ["user: hang", "agent: waiting"]);
+        assert_eq!(texts(&idle_after(&world.manager, 1).await), ["user: hang 5", "agent: waiting"]);
         assert_eq!(world.provider.alive(), 1, "the agent was ended");
     }
 }

@@ -3,6 +3,7 @@
 //! | message | what the program does |
 //! | --- | --- |
 //! | `hang` | says `waiting` and then nothing, until it is interrupted |
+//! | `hang SECONDS` | the same, and takes so long to end when it is interrupted |
 //! | `die` | says `dying` and exits with status 3 |
 //! | `write PATH TEXT` | writes a workspace file |
 //! | `remove PATH` | removes it |
@@ -223,12 +224,20 @@ impl Control for FakeControl {
 
 async fn program(disk: Arc<Disk>, stdin: DuplexStream, mut stdout: DuplexStream) -> i32 {
     let mut lines = BufReader::new(stdin).lines();
+    let mut hesitates = Duration::ZERO;
     while let Ok(Some(line)) = lines.next_line().await {
         let (word, text) = line.split_once(' ').unwrap_or((&line, ""));
+        if word == "message" {
+            let seconds = text.strip_prefix("hang ").and_then(|seconds| seconds.parse().ok());
+            hesitates = Duration::from_secs(seconds.unwrap_or(0));
+        }
         let answer = match word {
             "hello" => "ready\n".to_owned(),
             "model" => format!("model {text}\n"),
-            "interrupt" => "end\n".to_owned(),
+            "interrupt" => {
+                tokio::time::sleep(hesitates).await;
+                "end\n".to_owned()
+            }
             "allow" => format!("delta  ran {text}\nend\n"),
             "deny" => format!("delta  denied {text}\nend\n"),
             "message" => match answer(&disk, text) {
@@ -252,7 +261,7 @@ fn answer(disk: &Disk, message: &str) -> Option<String> {
     let mut printed = format!("transcript {message}\n");
     let words: Vec<&str> = message.split(' ').collect();
     match words.as_slice() {
-        ["hang"] => {
+        ["hang"] | ["hang", _] => {
             printed.push_str("delta waiting\n");
             return Some(printed);
         }
