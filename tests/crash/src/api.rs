@@ -44,7 +44,12 @@ impl Answer {
 
     /// Whether trying again is what the host asks for, or all that can be done.
     fn asks_to_try_again(&self) -> bool {
-        matches!(self, Self::Lost | Self::Came { status: 429 | 503, .. })
+        match self {
+            Self::Lost | Self::Came { status: 429 | 503, .. } => true,
+            // Until the lease of the host that is gone has ended.
+            Self::Came { status: 409, body } => body["code"] == "SESSION_OWNED",
+            Self::Came { .. } => false,
+        }
     }
 }
 

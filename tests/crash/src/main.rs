@@ -29,7 +29,7 @@ struct Arguments {
     #[arg(long, default_value_t = 20)]
     stops: usize,
     /// How often another host takes over.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 40)]
     takeovers: usize,
     /// Does one of these only.
     #[arg(long, value_enum)]
@@ -54,6 +54,7 @@ enum Only {
     Terminate,
     Stop,
     TakeOver,
+    Leases,
 }
 
 #[tokio::main]
@@ -63,13 +64,15 @@ async fn main() -> anyhow::Result<ExitCode> {
     let seed = arguments.seed.unwrap_or_else(|| u64::from(now.subsec_nanos()));
     // Half of the kills where nothing but the kill is special.
     let (resumed, isolated) = (arguments.kills / 4, arguments.kills / 4);
+    let leased = arguments.takeovers / 2;
     let parts = [
         (Only::Kill, Mode::Kill, "kill -9", arguments.kills - resumed - isolated),
         (Only::Resume, Mode::KillAndResume, "kill -9, resume", resumed),
         (Only::Isolated, Mode::KillIsolated, "kill -9, isolated", isolated),
         (Only::Terminate, Mode::Terminate, "SIGTERM", arguments.terminations),
         (Only::Stop, Mode::Stop, "SIGSTOP", arguments.stops),
-        (Only::TakeOver, Mode::TakeOver, "two hosts", arguments.takeovers),
+        (Only::TakeOver, Mode::TakeOver, "two hosts", arguments.takeovers - leased),
+        (Only::Leases, Mode::TakeOverByLease, "two hosts, leases", leased),
     ];
     let mut columns: Vec<(String, Counts)> = Vec::new();
     let mut wrong = String::new();

@@ -37,6 +37,14 @@ pub enum Mode {
     Stop,
     /// SIGSTOP; another host on the same store takes over, and the first one wakes up.
     TakeOver,
+    /// The same with leases, which the other host waits for.
+    TakeOverByLease,
+}
+
+impl Mode {
+    fn takes_over(self) -> bool {
+        matches!(self, Self::TakeOver | Self::TakeOverByLease)
+    }
 }
 
 /// How much of it.
@@ -105,8 +113,7 @@ impl Run {
         let witness = Witness::start().await?;
         let mark = uuid::Uuid::new_v4().to_string();
         let mut hosts = vec![setup(mode, &witness, &mark)?.start().await];
-        if mode == Mode::TakeOver {
-            // Leases, when there are any, are configured here, and for the first one above.
+        if mode.takes_over() {
             let database = format!("sqlite:{}", hosts[0].data_directory().join("agent-host.db").display());
             hosts.push(setup(mode, &witness, &mark)?.set("persistence.grants.databases.main", database).start().await);
         }
@@ -115,7 +122,7 @@ impl Run {
         let place = Workplace {
             api: Api::new(address.subscribe()),
             ledger: Ledger::default(),
-            followers: Followers::new(address.subscribe(), findings.clone(), mode == Mode::TakeOver),
+            followers: Followers::new(address.subscribe(), findings.clone(), mode.takes_over()),
             findings,
             is_over: Arc::new(AtomicBool::new(false)),
             messages: size.messages,
@@ -144,7 +151,7 @@ impl Run {
                 self.counts.add("times stopped and woken", 1);
                 self.signal(Signal::CONT)
             }
-            Mode::TakeOver => {
+            Mode::TakeOver | Mode::TakeOverByLease => {
                 self.signal(Signal::STOP)?;
                 let first = self.serving;
                 self.serving = 1 - first;
@@ -262,7 +269,7 @@ impl Run {
             rules: Rules {
                 cuts_turns: !matches!(self.mode, Mode::Terminate | Mode::Stop),
                 resumes: self.mode == Mode::KillAndResume,
-                takes_over: self.mode == Mode::TakeOver,
+                takes_over: self.mode.takes_over(),
             },
         };
         let findings = self.place.findings.clone();
@@ -301,7 +308,12 @@ fn setup(mode: Mode, witness: &Witness, mark: &str) -> anyhow::Result<Setup> {
     // A test is in a directory below.
     let agent = executable.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());
     let agent = agent.with_context(|| format!("{name} is missing: cargo build -p agent-host-crash --bins"))?;
-    Ok(Setup::new()
+    // Where it says that it is, is asked by nobody here: the other host serves when this one is stopped.
+    let setup = match mode {
+        Mode::TakeOverByLease => Setup::new().set("leases.address", "http://host.example").set("leases.ttl", "1s"),
+        _ => Setup::new(),
+    };
+    Ok(setup
         .with_agent(&agent)
         .with_variable(words::RUN, mark)
         .set(&format!("agents.claude-agent-sdk.env.{}", words::RUN), mark)

@@ -10,7 +10,7 @@ use agent_host_test_programs::guest;
 use agent_host_tests::Host;
 use anyhow::{Context as _, bail, ensure};
 use futures_util::future::try_join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::busy::{self, DELTAS, STEADY};
 use crate::report::{Report, latencies_to_max, time};
@@ -124,7 +124,7 @@ async fn trouble(
     fs::write(&file, DOWN)?;
     tokio::time::sleep(scale.down).await;
     let health = host.client().health().await.expect(200);
-    ensure!(health["status"] == "degraded", "the host says of itself {health} while its adapter is away");
+    ensure!(health.get("status").is_some_and(|status| status == "degraded"), "the host says of itself {health} while its adapter is away");
     fs::remove_file(&file)?;
     counts.stop.store(true, Ordering::Relaxed);
     let end = Instant::now();
@@ -159,7 +159,7 @@ async fn say(host: &Host, counts: &Counts, session: &str, id: &str) -> anyhow::R
         match answer.status {
             202 => return Ok(()),
             // As the README says, with Retry-After.
-            503 if answer.body["code"] == "STORE_UNAVAILABLE" => {}
+            503 if answer.body.get("code").is_some_and(|code| code == "STORE_UNAVAILABLE") => {}
             _ => bail!("a message to {session} was answered with {answer:?}"),
         }
         counts.tries_again.fetch_add(1, Ordering::Relaxed);
@@ -178,15 +178,19 @@ async fn waiting(host: &Host) -> anyhow::Result<u64> {
 
 /// Looks that all is stored, in a host that has read it anew. Gives the number of turns.
 async fn check(host: &Host, database: &Path, worked: &[Work]) -> anyhow::Result<usize> {
+    let answer = crate::work::answer(DELTAS);
+    let has = |block: &Value, key: &str, text: &str| block.get(key).is_some_and(|value| value == text);
     for Work { session, messages, .. } in worked {
         host.client().unload(session).await.expect(200);
         let stored = host.client().session(session).await.expect(200);
-        let blocks = stored["blocks"].as_array().context("no blocks")?;
-        let said: Vec<&str> =
-            blocks.iter().filter(|block| block["type"] == "user_message").filter_map(|block| block["id"].as_str()).collect();
+        let blocks = stored.get("blocks").and_then(Value::as_array).context("no blocks")?;
+        let said: Vec<&str> = blocks
+            .iter()
+            .filter(|block| has(block, "type", "user_message"))
+            .filter_map(|block| block.get("id").and_then(Value::as_str))
+            .collect();
         ensure!(said.iter().eq(messages), "{session} has other messages than were accepted");
-        let answers =
-            blocks.iter().filter(|block| block["type"] == "assistant_text" && block["content"] == crate::work::answer(DELTAS)).count();
+        let answers = blocks.iter().filter(|block| has(block, "type", "assistant_text") && has(block, "content", &answer)).count();
         ensure!(answers == messages.len(), "{session} has {answers} answers to {} messages", messages.len());
     }
     let database = rusqlite::Connection::open(database).context("failed to open the adapter's database")?;
