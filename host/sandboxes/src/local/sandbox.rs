@@ -19,7 +19,7 @@ use super::files::Files;
 use super::launch;
 use super::process::Running;
 use super::provider::Machine;
-use super::tree::Family;
+use super::tree::{self, Family};
 use super::watch::Watch;
 
 /// How long processes have between being asked to end and being killed. The caller has told the agent before that there is no more input,
@@ -70,6 +70,8 @@ impl LocalSandbox {
     /// Takes over the directories that an earlier process of the host has left for the session. Blocks.
     pub(super) fn adopt(machine: Arc<Machine>, directory: Directory, spec: &Spec) -> Result<Self, Error> {
         let failed = |error: io::Error| Error::Failed(format!("failed to take up the sandbox of session {}: {error}", spec.session));
+        // Once more: one that was just being started when its host was killed could not be told from the host when the others were ended.
+        tree::kill_marked(directory.path());
         directory.tag(spec, machine.bubblewrap.is_some()).map_err(failed)?;
         let sandbox = Self::over(machine, directory).map_err(failed)?;
         sandbox.processes.lock().requested = true;
