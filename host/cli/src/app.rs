@@ -334,6 +334,7 @@ fn settings(config: &Config, data_dir: &DataDir) -> anyhow::Result<Settings> {
         message_bytes: bytes(limits.message),
         options_bytes: bytes(limits.options),
         sessions: limits.sessions,
+        files: limits.files,
         log: log::Limits { events: limits.log_events, bytes: bytes(limits.log_bytes) },
         run: run::Limits { line_bytes: bytes(limits.line), file_bytes: limits.file, start_timeout: session.start_timeout, ..defaults.run },
         ..defaults

@@ -29,8 +29,12 @@ async fn a_stumbling_api_leaves_only_the_whole_answer() {
 }
 
 async fn stand_in(agent: &StandIn) -> Scene {
+    stand_in_with(agent, Setup::new()).await
+}
+
+async fn stand_in_with(agent: &StandIn, setup: Setup) -> Scene {
     let directory = agent.path().parent().unwrap().to_string_lossy().into_owned();
-    let setup = Setup::new().with_agent(agent.path()).set("sandbox.local.readable", vec![directory]);
+    let setup = setup.with_agent(agent.path()).set("sandbox.local.readable", vec![directory]);
     Scene::of(setup.start().await, "claude-agent-sdk", None).await
 }
 
@@ -80,6 +84,24 @@ async fn a_line_of_sixteen_megabytes_harms_nothing() {
     scene.client().health().await.expect(200);
     scene.stream.turn_end(&message).await;
     assert_eq!(scene.streamed().texts("assistant_text"), ["answer 1"]);
+}
+
+#[tokio::test]
+async fn what_is_beyond_a_limit_is_told_and_counted_and_the_rest_goes_on() {
+    let agent = StandIn::agent(
+        r#"begin; printf '{"type":"novelty","x":"'; head -c 2097152 /dev/zero | tr '\0' x; printf '"}\n'; touch a b c d; say "answer $turn"; finish"#,
+    );
+    let mut scene = stand_in_with(&agent, Setup::new().set("limits.line", "1 MiB").set("limits.files", 2)).await;
+    assert_eq!(scene.turn("hello").await.texts("assistant_text"), ["answer 1"]);
+    scene.client().sync(&scene.session).await.expect(200);
+    let errors = |code: &str| scene.stream.frames().iter().filter(|frame| frame.event == "error" && frame.data["code"] == code).count();
+    assert_eq!((errors("LINE_TOO_LONG"), errors("TOO_MANY_FILES")), (1, 1));
+    let metrics = scene.host.metrics().await;
+    let left_out = |what: &str| metrics.sum("agent_host_left_out_total", &[("what", what)]);
+    // A file may be looked at more than once.
+    assert!(left_out("line") == 1.0 && left_out("file") >= 2.0, "{metrics:?}");
+    let session = scene.client().session(&scene.session).await.expect(200);
+    assert_eq!(session["workspaceFiles"].as_array().map(Vec::len), Some(2), "{session}");
 }
 
 #[tokio::test]

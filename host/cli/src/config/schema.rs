@@ -352,17 +352,19 @@ section! {
         message: u64 = "8 MiB" because "the largest image that model APIs take, 5 MB, is 6.7 MB in base64";
         /// A session's options, as JSON.
         options: u64 = "64 KiB" because "they are in every list of sessions";
-        /// Line that an agent prints; a longer one is skipped.
+        /// Line that an agent prints; a longer one is skipped, which is told as an error (`LINE_TOO_LONG`).
         line: u64 = "32 MiB" because "agents print a whole tool result on a line, with files of 16 MB among them";
         /// Workspace file whose content is stored; a larger one is only reported.
         file: u64 = "10 MiB" because "a file is held in memory while it is stored, and source code is smaller";
+        /// Files of a workspace that are kept; further ones are told as an error (`TOO_MANY_FILES`), and not stored.
+        files: usize = 10000 because "a workspace with more holds a build directory, which is to be ignored";
         /// Component that is sent to be swapped in.
         component: u64 = "64 MiB" because "the largest, Python's, have 18 MB";
         /// Messages of a session that wait for their turn; a further one is refused.
         queue: usize = 100 because "a client that sends more before the first answer is in a loop";
         /// Sessions in memory at once; a further one is refused.
         sessions: usize = 1000 because "each may hold a process, a sandbox and limits.log_bytes";
-        /// Connections at once, those of WebSockets included; a further one waits.
+        /// Connections at once, those of WebSockets and event streams included; a further one waits.
         connections: usize = 900 because "each takes one open file, of which a process often may have 1,024";
         /// Sessions that a connection may have joined at once.
         subscriptions: usize = 64 because "a window of an application shows a few sessions";

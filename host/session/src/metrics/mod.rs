@@ -74,6 +74,7 @@ pub struct Metrics {
     sandbox_starts: Counters<2>,
     sandbox_start_duration: Histograms<1>,
     sandbox_ends: Counters<2>,
+    left_out: Counters<1>,
 }
 
 impl Default for Metrics {
@@ -90,6 +91,7 @@ impl Default for Metrics {
             sandbox_starts: Family::default(),
             sandbox_start_duration: Family::new_with_constructor(start_buckets),
             sandbox_ends: Family::default(),
+            left_out: Family::default(),
         }
     }
 }
@@ -140,6 +142,16 @@ impl Metrics {
             self.sandbox_start_duration.clone(),
         );
         registry.register("sandbox_ends", "Sandboxes that ended, by the reason", self.sandbox_ends.clone());
+        registry.register(
+            "left_out",
+            "What was too large or too much: lines of agents, contents of workspace files, workspace files",
+            self.left_out.clone(),
+        );
+    }
+
+    /// Something reached a limit, and is not kept: a `line`, a `content` or a `file`.
+    pub(crate) fn left_out(&self, what: &'static str) {
+        self.left_out.get_or_create_owned(&[("what", what)]).inc();
     }
 
     /// Events are published.

@@ -33,6 +33,9 @@ use crate::record::{FileInfo, Options, StreamName};
 use crate::task::Reply;
 use crate::trace::Cause;
 
+/// The code of the error that tells that a line was left out.
+pub(crate) const LINE_TOO_LONG: &str = "LINE_TOO_LONG";
+
 /// Bounds of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -15,8 +15,8 @@ use tokio_util::codec::FramedRead;
 use super::asking::Asking;
 use super::lines::{Line, LineDecoder, TooLong};
 use super::start::Started;
-use super::{End, Limits, RunCommand, RunEvent, files, send};
-use crate::event::TurnOutcome;
+use super::{End, LINE_TOO_LONG, Limits, RunCommand, RunEvent, files, send};
+use crate::event::{Event, TurnOutcome};
 use crate::path::RelativePath;
 use crate::ports::agent::{Driver, Output};
 use crate::ports::sandbox::{Exit, Sandbox};
@@ -202,11 +202,10 @@ impl Pump<'_> {
             match line {
                 Ok(Ok(line)) => self.driver.line(&line, out),
                 Ok(Err(TooLong)) => {
-                    tracing::warn!(
-                        sandbox = self.sandbox.id(),
-                        limit = self.limits.line_bytes,
-                        "the agent printed a line that is too long; it was dropped"
-                    );
+                    let limit = self.limits.line_bytes;
+                    tracing::warn!(sandbox = self.sandbox.id(), limit, "the agent printed a line that is too long; it was dropped");
+                    let message = format!("the agent printed a line of more than {limit} bytes, which is left out");
+                    out.push(Output::Event(Event::Failed { code: LINE_TOO_LONG.to_owned(), message }));
                 }
                 Err(error) => tracing::debug!(%error, "failed to read the agent's output"),
             }

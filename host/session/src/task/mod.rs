@@ -112,6 +112,8 @@ struct Task {
     run_is_ready: bool,
     /// The agent must be started anew before its next turn.
     run_is_outdated: bool,
+    /// Whether it was told that files of the run's workspace are not kept.
+    has_too_many_files: bool,
     /// The options that the run was started with.
     run_options: Options,
     sandbox: Option<SandboxState>,
@@ -163,6 +165,7 @@ pub(crate) fn spawn(
         run: None,
         run_is_ready: false,
         run_is_outdated: false,
+        has_too_many_files: false,
         run_options: Options::new(),
         sandbox: None,
         listed,

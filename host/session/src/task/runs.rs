@@ -13,7 +13,7 @@ use crate::ports::agent::Output;
 use crate::ports::store;
 use crate::record::{FileInfo, StreamName};
 use crate::recorder::Write;
-use crate::run::{End, Plan, Purpose, Run, RunCommand, RunEvent, SeenContent, SeenFile};
+use crate::run::{End, LINE_TOO_LONG, Plan, Purpose, Run, RunCommand, RunEvent, SeenContent, SeenFile};
 use crate::trace::Cause;
 
 impl Task {
@@ -30,6 +30,7 @@ impl Task {
         });
         self.run_is_ready = false;
         self.run_is_outdated = false;
+        self.has_too_many_files = false;
         let Some(architecture) = self.architecture().cloned() else {
             let name = &self.state.record.architecture;
             let message = format!("this host cannot run the architecture {name:?}");
@@ -138,7 +139,12 @@ impl Task {
         let mut events = Vec::with_capacity(outputs.len());
         for output in outputs {
             match output {
-                Output::Event(event) => events.push(event),
+                Output::Event(event) => {
+                    if matches!(&event, Event::Failed { code, .. } if code == LINE_TOO_LONG) {
+                        self.context.metrics.left_out("line");
+                    }
+                    events.push(event);
+                }
                 Output::Spent { usage, cost_usd } => {
                     // The sum needs the state as of the events before it.
                     self.publish(events.drain(..));
@@ -193,7 +199,10 @@ impl Task {
                 return;
             }
             SeenContent::Bytes { bytes, sha256 } => (bytes.len() as u64, Some(sha256), Some(bytes)),
-            SeenContent::TooLarge { size } => (size, None, None),
+            SeenContent::TooLarge { size } => {
+                self.context.metrics.left_out("content");
+                (size, None, None)
+            }
         };
         // Of a file whose contents are not kept, nothing but a report shows that it has changed.
         if known.as_ref().is_some_and(|known| known.sha256 == sha256 && sha256.is_some()) {
@@ -202,6 +211,12 @@ impl Task {
         if known.is_none() && self.state.files().len() >= self.context.settings.files {
             let limit = self.context.settings.files;
             tracing::warn!(session = %self.id(), %path, limit, "the workspace has too many files; a new one is not kept");
+            self.context.metrics.left_out("file");
+            // Once for each sandbox: a build directory has thousands.
+            if !std::mem::replace(&mut self.has_too_many_files, true) {
+                let message = format!("the workspace has more than {limit} files: {path} and other new ones are not kept");
+                self.publish([Event::Failed { code: "TOO_MANY_FILES".to_owned(), message }]);
+            }
             return;
         }
         let now = self.context.environment.now();
