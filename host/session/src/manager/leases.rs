@@ -1,6 +1,7 @@
 //! Sessions of a store that several hosts share: each is taken before it is loaded, and given back when it has left memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
@@ -12,6 +13,9 @@ use crate::task::{Command, Context};
 
 /// So many times a lease is prolonged within its time: a store that is away for a moment costs none.
 const RENEWALS: u32 = 3;
+
+/// How long a session that has left memory waits for the store to take its lease back, which ends by itself.
+const RELEASE: Duration = Duration::from_secs(5);
 
 impl Manager {
     /// Takes a session for this host, if hosts share the store.
@@ -74,7 +78,11 @@ impl Manager {
 /// Gives back a session that has left memory.
 pub(crate) async fn release(context: &Context, id: &SessionId) {
     let Some(Leases { owner, .. }) = &context.settings.leases else { return };
-    if let Err(error) = context.store.release_lease(id, &owner.id).await {
-        tracing::warn!(session = %id, %error, "failed to give a session back; other hosts can take it when the lease has ended");
-    }
+    let released = tokio::time::timeout(RELEASE, context.store.release_lease(id, &owner.id)).await;
+    let error = match released {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the store did not answer within {RELEASE:?}"),
+    };
+    tracing::warn!(session = %id, error, "failed to give a session back; other hosts can take it when the lease has ended");
 }
