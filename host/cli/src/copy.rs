@@ -71,6 +71,14 @@ async fn open(store: &str, must_exist: bool) -> anyhow::Result<Place> {
             (config, main, Some(data_dir))
         }
     };
+    if let Some(data_dir) = &lock {
+        // What was acknowledged would be missing in the copy.
+        anyhow::ensure!(
+            !data_dir.has_journal()?,
+            "the journal in {} has writes that the store did not get yet: start the host, and wait until its /health says ok",
+            data_dir.journal().display()
+        );
+    }
     let engine = Engine::new(EngineOptions::default())?;
     let configured = Configured::new(config.persistence, main, Grantor::new()?, false);
     let options = configured.options(&Plan::configured()).await.map_err(anyhow::Error::msg)?;

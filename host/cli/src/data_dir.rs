@@ -122,6 +122,17 @@ impl DataDir {
         self.path.join("journal")
     }
 
+    /// Whether there is something that the store has still to get.
+    pub fn has_journal(&self) -> anyhow::Result<bool> {
+        let path = self.journal();
+        let entries = match std::fs::read_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            entries => entries.with_context(|| format!("failed to read {}", path.display()))?,
+        };
+        // What was set aside is in a directory of its own.
+        Ok(entries.flatten().any(|entry| entry.path().is_file()))
+    }
+
     /// The database of the built-in adapter.
     pub fn database(&self) -> PathBuf {
         self.path.join("agent-host.db")

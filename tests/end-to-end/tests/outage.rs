@@ -97,6 +97,15 @@ async fn what_was_acknowledged_while_the_store_was_away_outlives_a_kill() {
     let blocks = outage.scene.streamed();
     outage.scene.host.kill().await;
     outage.faults("");
+    // A copy would be without it.
+    let mut copy = outage.host().command();
+    copy.args(["copy", "--from"])
+        .arg(outage.host().write_config())
+        .arg("--to")
+        .arg(format!("sqlite:{}", outage.host().beside("copy.db").display()));
+    let refused = copy.output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("start the host"), "{said}");
     outage.scene.host.start_again().await;
     assert_eq!(outage.scene.stored().await, blocks);
     outage.back().await;
