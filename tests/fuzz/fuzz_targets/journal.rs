@@ -9,7 +9,7 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     match rewritten(&data[..size], seed) {
         // Records that are whole, and hold something else.
-        Some(file) if seed % 3 > 0 && file.len() <= max_size => {
+        Some(file) if !seed.is_multiple_of(3) && file.len() <= max_size => {
             data[..file.len()].copy_from_slice(&file);
             file.len()
         }

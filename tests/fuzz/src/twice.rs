@@ -52,7 +52,7 @@ impl Twice {
             assert_eq!(seen.blocks, reloaded.blocks);
             assert_eq!(seen.metadata, reloaded.metadata);
         }
-        assert_eq!(self.reloaded.repair(&crate::Counting::default()), []);
+        assert_eq!(self.reloaded.repair(&crate::Counting::default(), false), []);
     }
 
     /// The session as it is seen.
