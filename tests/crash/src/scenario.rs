@@ -35,7 +35,8 @@ pub enum Mode {
     Terminate,
     /// SIGSTOP, and SIGCONT after a while.
     Stop,
-    /// SIGSTOP; another host on the same store takes over, and the first one wakes up.
+    /// SIGSTOP; another host on the same store takes over, and the first one wakes up. Without leases, which hosts on one store need: epochs alone let one of them read what the other
+    /// is about to write.
     TakeOver,
     /// The same with leases, which the other host waits for.
     TakeOverByLease,

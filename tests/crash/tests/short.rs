@@ -54,11 +54,6 @@ async fn a_host_that_is_stopped_for_a_while_goes_on_as_if_nothing_had_been() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_wakes_up_when_another_has_its_sessions_changes_nothing() {
-    check(Mode::TakeOver, 8).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_wakes_up_when_another_has_its_leases_changes_nothing() {
     check(Mode::TakeOverByLease, 6).await;
 }
