@@ -112,6 +112,8 @@ struct Task {
     run_is_ready: bool,
     /// The agent must be started anew before its next turn.
     run_is_outdated: bool,
+    /// Whether its agent has ended in the middle of a turn, so that the next turn is another run's.
+    run_is_broken: bool,
     /// The options that the run was started with.
     run_options: Options,
     sandbox: Option<SandboxState>,
@@ -163,6 +165,7 @@ pub(crate) fn spawn(
         run: None,
         run_is_ready: false,
         run_is_outdated: false,
+        run_is_broken: false,
         run_options: Options::new(),
         sandbox: None,
         listed,
