@@ -15,8 +15,9 @@ mod work;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use agent_host_tests::{Client, Faults, Stream, eventually};
+use agent_host_tests::{Client, Faults, Frame, Setup, Stream, eventually};
 use network::Network;
 use processes::{kill_agents, no_agent_runs};
 use work::{QUEUED, Ran, Seen, Work};
@@ -71,7 +72,7 @@ async fn agent_killed() {
 
     work.event_seen(Seen::EachLaterOnce).await;
     work.message_accepted().await;
-    work.running_turn(Ran::Told("the agent ended unexpectedly")).await;
+    work.running_turn(Ran::Told("the agent ended before it had answered")).await;
     work.transcript().await;
     work.workspace_file().await;
 }
@@ -88,7 +89,7 @@ async fn sandbox_lost() {
 
     work.event_seen(Seen::EachLaterOnce).await;
     work.message_accepted().await;
-    work.running_turn(Ran::Told("the agent ended unexpectedly")).await;
+    work.running_turn(Ran::Told("the agent ended before it had answered")).await;
     work.transcript().await;
     work.workspace_file().await;
 }
@@ -175,12 +176,42 @@ async fn host_paused() {
 
 #[tokio::test]
 async fn disk_full() {
-    let setup = |setup: agent_host_tests::Setup| setup.set("sandbox.local.isolation", "none").on_a_disk_of(96 * 1024 * 1024);
-    let Some(mut work) = Work::begin(setup).await else { return };
+    let on_a_small_disk = |setup: Setup| setup.set("sandbox.local.isolation", "none").on_a_disk_of(96 * 1024 * 1024);
+    let Some(mut work) = Work::begin(on_a_small_disk).await else { return };
+    let other = work.client().new_session("echo").await;
+    work.client().say(&other, "before").await;
     let filler = work.host.data_directory_inside().join("filler");
     fill(&filler);
-    fs::remove_file(&filler).unwrap();
-    work.api.release();
+    // What the database had taken before is room for some more, which another session uses up.
+    let (is_full, client) = (AtomicBool::new(false), work.client());
+    let using_up = async {
+        while !is_full.load(Ordering::Relaxed) {
+            // The last one waits until there is room.
+            client.message(&other, "x".repeat(500_000)).await.expect(202);
+        }
+    };
+    let (session, mut watcher) = (work.session.clone(), work.watcher.take().unwrap());
+    let making_room = async {
+        let refused = async || work.host.metrics().await.sum("agent_host_journal_refused_total", &[]) >= 1.0;
+        eventually("neither the store nor the journal has room", refused).await;
+        is_full.store(true, Ordering::Relaxed);
+        let patient = client.message_with_id(&session, "patient", QUEUED);
+        let further = async {
+            let is_told = |frame: &Frame| frame.event == "error" && frame.data["code"] == "STORE_UNAVAILABLE";
+            watcher.next("the word that nothing can be stored", is_told).await;
+            client.message_with_id(&session, "refused", QUEUED).await.expect_error(503, "STORE_UNAVAILABLE");
+            work.api.release();
+            fs::remove_file(&filler).unwrap();
+        };
+        tokio::join!(patient, further).0.expect(202);
+    };
+    tokio::join!(using_up, making_room);
+    work.watcher = Some(watcher);
+    work.accepted("patient", QUEUED);
+    // It is sent again, as the answer says.
+    let is_taken = async || client.message_with_id(&session, "refused", QUEUED).await.status == 202;
+    eventually("the message is taken", is_taken).await;
+    work.accepted("refused", QUEUED);
 
     work.event_seen(Seen::EachLaterOnce).await;
     work.message_accepted().await;
