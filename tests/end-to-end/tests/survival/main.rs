@@ -6,7 +6,7 @@
 //! | `network.rs` | a network that can be cut |
 //! | `processes.rs` | the processes of agents |
 
-#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 mod network;
 mod processes;
@@ -96,24 +96,28 @@ async fn sandbox_lost() {
 
 #[tokio::test]
 async fn adapter_failing() {
-    away("unavailable 100").await;
+    let faults = Faults::new();
+    let Some(mut work) = Work::begin_without_queue(|setup| faults.configure(setup)).await else { return };
+    faults.are("unavailable 100");
+    meanwhile_and_afterwards(&mut work, &faults).await;
+    let kept = work.host.metrics().await.sum("agent_host_journal_writes_total", &[]);
+    assert!(kept >= 10.0, "the journal has kept {kept} writes");
 }
 
 #[tokio::test]
 async fn adapter_slow() {
-    // Half a second is waited for; what hangs is given up after two.
-    away("slow 70 hang 30").await;
-}
-
-async fn away(how: &str) {
     let faults = Faults::new();
     let Some(mut work) = Work::begin_without_queue(|setup| faults.configure(setup)).await else { return };
-    faults.are(how);
+    // Half a second is waited for; what hangs is given up after two.
+    faults.are("slow 70 hang 30");
+    meanwhile_and_afterwards(&mut work, &faults).await;
+}
+
+async fn meanwhile_and_afterwards(work: &mut Work, faults: &Faults) {
     work.say(QUEUED).await;
     work.write("away.txt", "also words").await;
     work.api.release();
 
-    // While it is so.
     work.event_seen(Seen::EachLaterOnce).await;
     work.message_accepted().await;
     work.running_turn(Ran::ToItsEnd).await;
@@ -130,7 +134,12 @@ async fn away(how: &str) {
 async fn host_killed() {
     let Some(mut work) = Work::begin(|setup| setup).await else { return };
     work.watcher = None;
+    let sandbox = work.sandbox();
+    let sandbox = work.host.data_directory().join("sandboxes").join(sandbox.file_name().unwrap());
     work.host.kill().await;
+    // What nobody could tell the host any more.
+    fs::write(sandbox.join("workspace/alone.txt"), "last words").unwrap();
+    work.wrote("alone.txt", "last words");
     work.host.start_again().await;
 
     work.event_seen(Seen::Resync).await;

@@ -71,7 +71,7 @@ impl Work {
         let (watcher, api) = (Some(stream), api.unwrap());
         let mut work =
             Self { watcher, host, session, api, sqlite, accepted: Vec::new(), seen: None, files: Vec::new(), written: Vec::new() };
-        work.files.push(("kept.txt".to_owned(), "some words".to_owned()));
+        work.wrote("kept.txt", "some words");
         let done = work.say(DONE).await;
         work.watcher().turn_end(&done).await;
         work.say(RUNNING).await;
@@ -92,6 +92,11 @@ impl Work {
     pub(crate) async fn write(&mut self, path: &str, content: &str) {
         fs::write(self.sandbox().join("workspace").join(path), content).unwrap();
         self.watcher().next("the file", |frame| frame.event == "session:file:created" && frame.data.to_string().contains(path)).await;
+        self.wrote(path, content);
+    }
+
+    /// A file was written that the test wrote itself.
+    pub(crate) fn wrote(&mut self, path: &str, content: &str) {
         self.files.push((path.to_owned(), content.to_owned()));
     }
 
