@@ -16,6 +16,19 @@ impl Host {
         assert!(!databases.is_empty(), "no SQLite database below {}", self.data_directory().display());
         databases.iter().map(|database| dump(sqlite, database)).collect()
     }
+
+    /// The bytes of a stream of a session (`transcript/main`), as they are stored now.
+    pub fn stored_stream(&self, sqlite: &Path, session: &str, stream: &str) -> Vec<u8> {
+        let query = format!(
+            "SELECT hex(data) FROM stream_chunks JOIN streams ON streams.id = stream_chunks.stream \
+             WHERE session = '{session}' AND name = '{stream}' ORDER BY start"
+        );
+        let mut command = self.beside_the_database(sqlite);
+        let output = command.arg("-readonly").arg(self.database()).arg(query).output().expect("failed to run sqlite3");
+        assert!(output.status.success(), "sqlite3 failed: {}", String::from_utf8_lossy(&output.stderr));
+        let digits: Vec<u32> = output.stdout.iter().filter_map(|digit| char::from(*digit).to_digit(16)).collect();
+        digits.chunks_exact(2).filter_map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect()
+    }
 }
 
 fn dump(sqlite: &Path, database: &Path) -> String {

@@ -175,6 +175,21 @@ impl Host {
         Path::new("/proc").join(self.process_id().to_string()).join("root").join(data.strip_prefix("/").unwrap_or(&data))
     }
 
+    /// Where the adapter's database is, for a command that runs [beside](Self::beside_the_database) it.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.setup.database().unwrap_or_else(|| self.data_directory().join("agent-host.db"))
+    }
+
+    /// A command that sees the disks that the running host sees.
+    pub(crate) fn beside_the_database(&self, program: &Path) -> Command {
+        if self.setup.disk.is_none() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("nsenter");
+        command.args(["--preserve-credentials", "--user", "--mount", "--target"]).arg(self.process_id().to_string()).arg(program);
+        command
+    }
+
     /// A file below the host's directory, beside its data, for what a test lays down.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

@@ -9,6 +9,7 @@
 //! | `host.rs` | a host as a process: started, stopped, killed, restarted; its log |
 //! | `process.rs` | what a process prints, and how it is ended in time |
 //! | `database.rs` | the adapter's database, seen from outside |
+//! | `faults.rs` | a persistence component that fails as it is told |
 //! | `client.rs` | the REST API |
 //! | `operator.rs` | the admin calls |
 //! | `receiver.rs` | a receiver of webhooks |
@@ -30,6 +31,7 @@ mod client;
 mod collector;
 mod database;
 mod events;
+mod faults;
 mod fold;
 mod frame;
 mod host;
@@ -49,6 +51,7 @@ pub use client::{Answer, Client};
 pub use collector::{Collector, Span};
 pub use events::Events;
 pub use fake_model_api::{ModelApi, Scenarios};
+pub use faults::Faults;
 pub use fold::{Blocks, Fold};
 pub use frame::{Frame, blocks_completed, text_of};
 pub use host::Host;

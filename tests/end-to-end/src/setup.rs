@@ -96,6 +96,12 @@ impl Setup {
         Path::new(program).parent().filter(|directory| directory.is_absolute()).map(Path::to_owned)
     }
 
+    /// The adapter's database, if it is not the default.
+    pub(crate) fn database(&self) -> Option<PathBuf> {
+        let grants = self.config.get("persistence")?.get("grants")?;
+        grants.get("databases")?.get("main")?.as_str()?.strip_prefix("sqlite:").map(PathBuf::from)
+    }
+
     /// Starts the host.
     pub async fn start(self) -> Host {
         Host::start(self).await

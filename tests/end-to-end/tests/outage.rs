@@ -8,35 +8,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use agent_host_tests::{Frame, Host, Scene, Setup, eventually, guest};
+use agent_host_tests::{Faults, Frame, Host, Scene, Setup, eventually};
 use serde_json::json;
 
-/// A session on a component that fails as a file says, and the directory of both.
+/// A session on a component that fails as it is told.
 struct Outage {
     scene: Scene,
-    directory: tempfile::TempDir,
+    faults: Faults,
 }
 
 impl Outage {
     async fn new(configure: impl FnOnce(Setup) -> Setup) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut grant = toml::Table::new();
-        grant.insert("host".to_owned(), directory.path().to_string_lossy().into_owned().into());
-        grant.insert("guest".to_owned(), "/faults".into());
-        let setup = Setup::new()
-            .set("persistence.component", guest("faulty").to_string_lossy().into_owned())
-            .set("persistence.grants.databases.main", format!("sqlite:{}", directory.path().join("main.db").display()))
-            .set("persistence.grants.dirs", vec![toml::Value::Table(grant)])
-            .set("persistence.limits.call_timeout", "2s");
-        Self { scene: Scene::of(configure(setup).start().await, "echo", None).await, directory }
+        let faults = Faults::new();
+        let setup = configure(faults.configure(Setup::new()));
+        Self { scene: Scene::of(setup.start().await, "echo", None).await, faults }
     }
 
     /// How the component fails from now on.
     fn faults(&self, faults: &str) {
-        let path = self.directory.path().join("faults");
-        // In one step: the component reads it all the time.
-        fs::write(path.with_extension("new"), faults).unwrap();
-        fs::rename(path.with_extension("new"), path).unwrap();
+        self.faults.are(faults);
     }
 
     fn host(&self) -> &Host {

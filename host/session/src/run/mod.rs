@@ -154,6 +154,8 @@ pub(crate) enum RunEvent {
     File(SeenFile),
     /// The turn is over; all outputs and files of it came before.
     TurnEnded(TurnOutcome),
+    /// The agent has ended in the middle of a turn, whose last outputs and end are still to come. The next message is for another run.
+    Broken,
     /// All files that had changed before [`RunCommand::Flush`] came before this.
     Flushed(Reply<()>),
     /// The run is over and its sandbox is gone. Nothing comes after it.

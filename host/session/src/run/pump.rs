@@ -337,6 +337,10 @@ impl Pump<'_> {
             }
         };
         let was_in_turn = self.turn_running;
+        if was_in_turn {
+            // Before the end of the turn is told, upon which the next one begins.
+            send(self.events, RunEvent::Broken).await;
+        }
         self.carry_out(&mut out).await;
         if !was_in_turn {
             self.flush_files().await;

@@ -114,6 +114,8 @@ struct Task {
     run_is_outdated: bool,
     /// Whether it was told that files of the run's workspace are not kept.
     has_too_many_files: bool,
+    /// Whether its agent has ended in the middle of a turn, so that the next turn is another run's.
+    run_is_broken: bool,
     /// The options that the run was started with.
     run_options: Options,
     sandbox: Option<SandboxState>,
@@ -166,6 +168,7 @@ pub(crate) fn spawn(
         run_is_ready: false,
         run_is_outdated: false,
         has_too_many_files: false,
+        run_is_broken: false,
         run_options: Options::new(),
         sandbox: None,
         listed,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::turns::Turn;
 use super::{Reply, TRANSCRIPT_BYTES, Task, Then};
 use crate::block::{Block, ErrorBlock};
 use crate::event::{Event, SandboxState, SandboxStatus, TurnOutcome};
@@ -31,6 +32,7 @@ impl Task {
         self.run_is_ready = false;
         self.run_is_outdated = false;
         self.has_too_many_files = false;
+        self.run_is_broken = false;
         let Some(architecture) = self.architecture().cloned() else {
             let name = &self.state.record.architecture;
             let message = format!("this host cannot run the architecture {name:?}");
@@ -121,6 +123,10 @@ impl Task {
             }
             Some(RunEvent::Outputs(outputs)) => self.outputs(outputs),
             Some(RunEvent::File(file)) => self.file_seen(file),
+            Some(RunEvent::Broken) => {
+                self.run_is_ready = false;
+                self.run_is_broken = true;
+            }
             Some(RunEvent::TurnEnded(outcome)) => self.end_turn(outcome),
             Some(RunEvent::Flushed(reply)) => self.flushed(reply),
             Some(RunEvent::Ended(end)) => self.run_ended(end),
@@ -255,7 +261,9 @@ impl Task {
             sandbox.status_message = failure.as_ref().map(|(_, message)| message.clone());
             sandbox.restart_count += u32::from(failure.is_some());
         }
-        let in_turn = self.turn.as_ref().is_some_and(|turn| !turn.is_ending);
+        // A turn that began when the agent had broken off in the one before is not its own, and has another run.
+        let is_own = |turn: &Turn| !turn.is_ending && (turn.is_delivered || !self.run_is_broken);
+        let in_turn = self.turn.as_ref().is_some_and(is_own);
         let was_delivered = self.turn.as_ref().is_some_and(|turn| turn.is_delivered);
         if let Some((code, message)) = failure {
             tracing::warn!(session = %self.id(), code, message, "the agent's run failed");
@@ -272,7 +280,9 @@ impl Task {
             }
             events.push(Event::Failed { code: code.to_owned(), message });
             self.publish(events);
-            self.end_turn(TurnOutcome::Failed);
+            if in_turn {
+                self.end_turn(TurnOutcome::Failed);
+            }
         } else if was_delivered || self.closing.is_some() {
             self.end_turn(TurnOutcome::Interrupted);
         }

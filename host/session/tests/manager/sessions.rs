@@ -132,6 +132,16 @@ async fn an_agent_that_dies_is_told_of_and_the_next_message_starts_it_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_waits_when_the_agent_dies_has_its_turn_with_the_next_one() {
+    let world = world().await;
+    say(&world.manager, "die").await;
+    say(&world.manager, "again").await;
+    let view = idle_after(&world.manager, 2).await;
+    assert_eq!(texts(&view), ["user: die", "agent: dying", "user: again", "agent: again"]);
+    assert_eq!((world.provider.started(), world.provider.alive()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sandbox_that_cannot_be_made_ends_the_turn_with_its_reason() {
     let world = world().await;
     world.provider.fail(true);

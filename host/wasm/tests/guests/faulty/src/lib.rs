@@ -1,6 +1,6 @@
 //! The shipped `sql` adapter on a bad day: it fails, hangs and traps as often as a file in a granted directory says, before and after it has done its work.
 //!
-//! In scratch sessions, in which it is tried before it is swapped in, it does what it should. `/faults/faults` holds percentages of calls, such as `unavailable 30 hang 5 trap 1 lost 10`: `lost` does the work and answers that it is unavailable. Without the file nothing fails.
+//! In scratch sessions, in which it is tried before it is swapped in, it does what it should. `/faults/faults` holds percentages of calls, such as `unavailable 30 hang 5 trap 1 lost 10 slow 20`: `lost` does the work and answers that it is unavailable, `slow` does it half a second later. Without the file nothing fails.
 
 use std::cell::Cell;
 use std::fs;
@@ -51,6 +51,10 @@ fn call<T>(session: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
             "unavailable" => {}
             "lost" => drop(work()),
             "hang" => std::thread::sleep(Duration::from_secs(3600)),
+            "slow" => {
+                std::thread::sleep(Duration::from_millis(500));
+                return work();
+            }
             "trap" => panic!("as told"),
             other => panic!("there is no fault {other:?}"),
         }
