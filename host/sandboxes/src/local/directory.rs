@@ -176,7 +176,7 @@ fn sandboxes(root: &Path) -> io::Result<Vec<(String, PathBuf)>> {
 
 /// Ends the processes of the sandboxes in a root that no host uses, removes those that no session can take up, and gives the others.
 pub(super) fn end_processes(root: &Path) -> io::Result<Vec<(Tag, Directory)>> {
-    let mut left = Vec::new();
+    let (mut left, mut removed) = (Vec::new(), Vec::new());
     for (id, path) in sandboxes(root)? {
         tree::kill_marked(&path);
         let tag: Option<Tag> = fs::read(path.join(TAG)).ok().and_then(|tag| serde_json::from_slice(&tag).ok());
@@ -186,11 +186,32 @@ pub(super) fn end_processes(root: &Path) -> io::Result<Vec<(Tag, Directory)>> {
             Some(tag) => left.push((tag, directory)),
             // Dropped, it is removed.
             None => {
-                tracing::info!(path = %directory.path.display(), "removing a sandbox that an earlier host left, and that was never complete")
+                tracing::info!(path = %directory.path.display(), "removing a sandbox that an earlier host left, and that was never complete");
+                removed.push(directory.path.clone());
             }
         }
     }
+    end_late_starts(removed);
     Ok(left)
+}
+
+/// When a removed sandbox is looked at again: a process that an earlier host was just starting could not be told from that host, and shows itself when its start goes on, be it on a
+/// machine that is very busy.
+const AFTERWARDS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(3)];
+
+fn end_late_starts(removed: Vec<PathBuf>) {
+    if removed.is_empty() {
+        return;
+    }
+    let looking = move || {
+        for pause in AFTERWARDS {
+            std::thread::sleep(pause);
+            removed.iter().for_each(|path| tree::kill_marked(path));
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("sandbox-removal".to_owned()).spawn(looking) {
+        tracing::warn!(%error, "failed to look for late processes of an earlier host");
+    }
 }
 
 /// Ends the processes and removes the directories of the sandboxes in a root that no host uses: those of an earlier one.
@@ -213,6 +234,8 @@ pub fn end_all(root: &Path) -> io::Result<()> {
 fn remove(path: &Path) -> io::Result<()> {
     // First of all, so that a host which is killed in the middle does not leave one that seems whole: its session would take what is missing for deleted.
     begin_removal(path)?;
+    // Whatever was missed when its processes were ended: afterwards, nobody looks for it any more.
+    tree::kill_marked(path);
     let mut result = Ok(());
     for attempt in 0..REMOVAL_ATTEMPTS {
         if attempt > 0 {
