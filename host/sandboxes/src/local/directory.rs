@@ -176,9 +176,10 @@ fn sandboxes(root: &Path) -> io::Result<Vec<(String, PathBuf)>> {
 
 /// Ends the processes of the sandboxes in a root that no host uses, removes those that no session can take up, and gives the others.
 pub(super) fn end_processes(root: &Path) -> io::Result<Vec<(Tag, Directory)>> {
+    // Also what only looked whether bubblewrap works: this host has not started anything yet.
+    tree::kill_marked(root);
     let (mut left, mut removed) = (Vec::new(), Vec::new());
     for (id, path) in sandboxes(root)? {
-        tree::kill_marked(&path);
         let tag: Option<Tag> = fs::read(path.join(TAG)).ok().and_then(|tag| serde_json::from_slice(&tag).ok());
         let is_whole = path.join(LAID_DOWN).is_file();
         let directory = Directory { id, path };

@@ -21,6 +21,7 @@ use super::install;
 use super::options::{Isolation, Options};
 use super::sandbox::LocalSandbox;
 use super::spawner::Spawner;
+use super::tree;
 use super::watch::Hub;
 use crate::changes::Ignore;
 use crate::projects::Projects;
@@ -166,6 +167,12 @@ impl sandbox::Provider for Local {
 
     async fn find(&self, spec: sandbox::Spec) -> Result<Option<Box<dyn sandbox::Sandbox>>, sandbox::Error> {
         Ok(self.adopt(&spec).await?.map(|sandbox| Box::new(sandbox) as _))
+    }
+
+    async fn close(&self) {
+        let root = self.machine.root.clone();
+        // There are no sandboxes any more: whatever still runs was missed, and nobody will look for it as long as no host starts here again.
+        drop(tokio::task::spawn_blocking(move || tree::kill_marked(&root)).await);
     }
 
     fn has_left(&self, session: &SessionId) -> bool {
