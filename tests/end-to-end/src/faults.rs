@@ -33,7 +33,7 @@ impl Faults {
         grant.insert("host".to_owned(), self.directory.path().to_string_lossy().into_owned().into());
         grant.insert("guest".to_owned(), "/faults".into());
         setup
-            .set("persistence.component", crate::guest("faulty").to_string_lossy().into_owned())
+            .set("persistence.component", crate::faulty_adapter().to_string_lossy().into_owned())
             .set("persistence.grants.databases.main", format!("sqlite:{}", self.directory.path().join("main.db").display()))
             .set("persistence.grants.dirs", vec![Value::Table(grant)])
             .set("persistence.limits.call_timeout", "2s")

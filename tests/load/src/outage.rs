@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use agent_host_test_programs::guest;
+use agent_host_test_programs::faulty_adapter;
 use agent_host_tests::Host;
 use anyhow::{Context as _, bail, ensure};
 use futures_util::future::try_join_all;
@@ -53,7 +53,7 @@ struct Work {
 }
 
 pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
-    let component = guest("faulty");
+    let component = faulty_adapter();
     let faults = tempfile::tempdir().context("failed to make a directory for the faults")?;
     let database = faults.path().join("main.db");
     let directory = json!({"host": faults.path(), "guest": "/faults"});

@@ -96,6 +96,15 @@ pub fn guest(name: &str) -> PathBuf {
     guest.build(name, &beside_the_test("guests"))
 }
 
+/// The `sql` adapter on a bad day, `tests/faulty-adapter`. It is built below the test's target directory.
+///
+/// # Panics
+/// If cargo cannot build it.
+pub fn faulty_adapter() -> PathBuf {
+    let adapter = Component { workspace: "tests/faulty-adapter", package: "faulty", environment: &[] };
+    adapter.build("faulty", &beside_the_test("faulty-adapter"))
+}
+
 /// A directory of this name where cargo puts what it builds with the test's profile.
 #[expect(clippy::expect_used, reason = "this is how a test fails")]
 fn beside_the_test(name: &str) -> PathBuf {
