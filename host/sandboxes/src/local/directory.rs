@@ -326,7 +326,8 @@ mod tests {
             command.stdin(Stdio::piped()).spawn().unwrap()
         };
         let mut own = waits(directory.path());
-        let mut other = waits(&root.path().join("another"));
+        let elsewhere = tempfile::tempdir().unwrap();
+        let mut other = waits(elsewhere.path());
         drop(end_processes(root.path()).unwrap());
         assert!(!own.wait().unwrap().success());
         assert_eq!(other.try_wait().unwrap(), None, "another one is ended, too");
