@@ -20,6 +20,9 @@ use crate::life::{Life, Pulse};
 use crate::observed::Observed;
 use crate::world::{Bug, Promise, World, note};
 
+/// What a deletion writes.
+const ENDS: &str = "the end";
+
 /// How the store is at the moment, in percent of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weather {
@@ -258,8 +261,10 @@ impl Connection {
         let (told, session, host, what) = (self.told(epoch, session), session.clone(), self.host.clone(), what.to_owned());
         Box::new(move |shared| {
             shared.check_lease(&session, &host)?;
+            let is_gone = shared.memory.epoch(&session).is_none();
             let result = write(&shared.memory, told);
-            if result.is_ok() {
+            // To end what has ended changes nothing.
+            if result.is_ok() && !(is_gone && what == ENDS) {
                 shared.written(&session, &host, epoch, &what);
             }
             result
@@ -316,7 +321,7 @@ impl Store for Connection {
 
     async fn delete_session(&self, epoch: Epoch, id: &SessionId) -> Result<(), Error> {
         let session = id.clone();
-        let effect = self.effect(epoch, id, "the end", move |memory, epoch| at_once(memory.delete_session(epoch, &session)));
+        let effect = self.effect(epoch, id, ENDS, move |memory, epoch| at_once(memory.delete_session(epoch, &session)));
         self.write(format!("delete {id} under {epoch}"), None, effect).await
     }
 

@@ -47,6 +47,10 @@ pub(crate) async fn load(store: &dyn Store, id: &SessionId) -> Result<Option<Loa
             run_epoch = fold(&mut state, id, line).or(run_epoch);
         }
     }
+    // A line that lacks nothing but its end would be read by the next one that loads the session, which finds the end behind it.
+    if serde_json::from_slice::<RecordLine>(&rest).is_ok() {
+        run_epoch = fold(&mut state, id, &rest).or(run_epoch);
+    }
     state.runtime.queued_messages = state.queue().len();
     Ok(Some(Loaded {
         state,
