@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agent_host_session::event::{Event, SandboxStatus, TurnOutcome};
-use agent_host_session::id::{Epoch, ProfileId, Sequence, SessionId};
+use agent_host_session::id::{Epoch, MessageId, ProfileId, Sequence, SessionId};
 use agent_host_session::log::{Ended, Published, Subscription};
 use agent_host_session::manager::{Create, Error, Settings, Subscribed};
 use agent_host_session::message::Content;
@@ -697,4 +697,27 @@ async fn an_agent_that_answered_in_time_is_heard_by_a_host_that_was_stopped() {
         assert_eq!(texts(&idle_after(&world.manager, 1).await), ["user: hang 5", "agent: waiting"]);
         assert_eq!(world.provider.alive(), 1, "the agent was ended");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_a_store_cut_off_before_its_end_counts_from_the_first_time_that_it_is_read() {
+    let world = world().await;
+    say(&world.manager, "one").await;
+    idle_after(&world.manager, 1).await;
+    world.manager.unload(&id()).await.unwrap();
+    // The host was killed, and of its last write the store has all but the newline.
+    let record = String::from_utf8(world.store.stream(&id(), &StreamName::Events)).unwrap();
+    let accepted = record.lines().find(|line| line.contains("message-accepted")).unwrap();
+    let known = serde_json::from_str::<serde_json::Value>(accepted).unwrap()["event"]["message"]["id"].as_str().unwrap().to_owned();
+    let cut = accepted.replace(&known, "cut-off");
+    let (epoch, end) = (world.store.epoch(&id()).unwrap(), record.len() as u64);
+    world.store.append(epoch, &id(), &StreamName::Events, end, cut.into_bytes().into()).await.unwrap();
+
+    // It waits for its turn, whoever asks.
+    let again = MessageId::new("cut-off").unwrap();
+    world.manager.send_message(&id(), Some(again), Content::Text("one".into())).await.unwrap();
+    let view = idle_after(&world.manager, 2).await;
+    assert_eq!(texts(&view), ["user: one", "agent: one", "user: one", "agent: one"]);
+    world.manager.unload(&id()).await.unwrap();
+    assert_eq!(texts(&world.manager.get(&id()).await.unwrap()), texts(&view));
 }
