@@ -720,4 +720,6 @@ async fn a_line_that_a_store_cut_off_before_its_end_counts_from_the_first_time_t
     assert_eq!(texts(&view), ["user: one", "agent: one", "user: one", "agent: one"]);
     world.manager.unload(&id()).await.unwrap();
     assert_eq!(texts(&world.manager.get(&id()).await.unwrap()), texts(&view));
+    let record = String::from_utf8(world.store.stream(&id(), &StreamName::Events)).unwrap();
+    assert_eq!(record.lines().filter(|line| line.contains("message-accepted") && line.contains("cut-off")).count(), 1, "{record}");
 }
