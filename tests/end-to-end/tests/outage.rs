@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use agent_host_tests::{Faults, Frame, Host, Scene, Setup, eventually};
+use agent_host_tests::{Faults, Frame, Host, Scene, Setup, eventually, require};
 use serde_json::json;
 
 /// A session on a component that fails as it is told.
@@ -171,6 +171,9 @@ fn fill(path: &Path) {
 
 #[tokio::test]
 async fn a_disk_that_is_full_is_survived_and_nothing_is_damaged_by_it() {
+    if require("unshare").is_none() {
+        return;
+    }
     let setup = Setup::new().set("sandbox.local.isolation", "none").on_a_disk_of(48 * 1024 * 1024);
     let mut scene = Scene::of(setup.start().await, "echo", None).await;
     scene.turn("before").await;

@@ -185,6 +185,9 @@ async fn host_paused() {
 
 #[tokio::test]
 async fn disk_full() {
+    if agent_host_tests::require("unshare").is_none() || agent_host_tests::require("nsenter").is_none() {
+        return;
+    }
     let on_a_small_disk = |setup: Setup| setup.set("sandbox.local.isolation", "none").on_a_disk_of(96 * 1024 * 1024);
     let Some(mut work) = Work::begin(on_a_small_disk).await else { return };
     let other = work.client().new_session("echo").await;
