@@ -31,6 +31,7 @@ mod server;
 mod session;
 mod shared;
 mod socket;
+mod stall;
 mod trace;
 mod wire;
 

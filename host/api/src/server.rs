@@ -26,6 +26,7 @@ use crate::admin::Admin;
 use crate::layers;
 use crate::options::Options;
 use crate::shared::Shared;
+use crate::stall::{Stall, Watched};
 
 /// Largest head of a request in bytes. Servers and proxies commonly take 8 to 64 KiB.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -49,12 +50,18 @@ pub enum Error {
 pub(crate) struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
     connection: CancellationToken,
+    stall: Stall,
 }
 
 impl Place {
     /// Cuts the HTTP connection off when it is cancelled, at whatever it is.
     pub(crate) fn connection(&self) -> CancellationToken {
         self.connection.clone()
+    }
+
+    /// Whether the other end took nothing for too long.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.stall.has_begun()
     }
 }
 
@@ -98,7 +105,7 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, router: &Router, p
         match accepted {
             Ok(((stream, _), permit)) => {
                 let abort = shared.abort.child_token();
-                let place = Place { _permit: Arc::new(permit), connection: abort.clone() };
+                let place = Place { _permit: Arc::new(permit), connection: abort.clone(), stall: Stall::default() };
                 let connection = connection(stream, Arc::clone(shared), router.clone(), place);
                 shared.connections.spawn(async move { abort.run_until_cancelled(connection).await });
             }
@@ -119,8 +126,9 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, router: Router, plac
     }
     give_up_unconfirmed(&stream, shared.options.socket.heartbeat * 2);
     let mut stream = TimeoutStream::new(stream);
-    // Event streams see for themselves that a client takes nothing, and count it; this is for all other answers, and must not come before them.
+    // Event streams and WebSockets see for themselves that a client takes nothing of what they have for it, unless that is so much that it may take longer. This is for all others.
     stream.set_write_timeout(Some(shared.options.send_timeout * 2));
+    let stream = Watched::new(Box::pin(stream), place.stall.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(place.clone());
@@ -128,7 +136,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, router: Router, plac
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(shared.options.head_timeout).max_buf_size(MAX_HEAD_BYTES);
-    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).with_upgrades();
+    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

@@ -184,7 +184,14 @@ async fn a_slow_client_is_told_and_dropped() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_loses_its_place() {
-    let socket = SocketOptions { min_rate: usize::MAX, ..SocketOptions::default() };
+    // Whether it is the stream that has waited long enough, or the connection, on which nothing goes on.
+    for min_rate in [usize::MAX, 1] {
+        loses_its_place(min_rate).await;
+    }
+}
+
+async fn loses_its_place(min_rate: usize) {
+    let socket = SocketOptions { min_rate, ..SocketOptions::default() };
     let options = Options { max_connections: 1, send_timeout: Duration::from_millis(200), socket, ..Options::default() };
     let log = Limits { events: 100, bytes: 64 * 1024 };
     let host = Host::over(World::new(Settings { log, ..Settings::default() }).await, options).await;
@@ -194,6 +201,7 @@ async fn a_client_that_never_reads_loses_its_place() {
     host.world.manager.send_message(&session, None, agent_host_session::message::Content::Text(words)).await.unwrap();
     // There is one place: this is answered when the other client has lost it.
     host.assert_well().await;
+    assert!(metric(&host, "agent_host_subscribers_dropped_total{reason=\"stalled\"} 1").await);
     drop(silent);
 }
 

@@ -341,7 +341,14 @@ async fn a_slow_client_is_told_and_dropped_and_others_are_not_slowed_down() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_loses_its_place() {
-    let socket = SocketOptions { min_rate: usize::MAX, ..SocketOptions::default() };
+    // Whether it is the WebSocket that has waited long enough, or the connection, on which nothing goes on.
+    for min_rate in [usize::MAX, 1] {
+        loses_its_place(min_rate).await;
+    }
+}
+
+async fn loses_its_place(min_rate: usize) {
+    let socket = SocketOptions { min_rate, ..SocketOptions::default() };
     let options = Options { max_connections: 1, send_timeout: Duration::from_millis(200), socket, ..Options::default() };
     let host = Host::over(slow_world().await, options).await;
     let id = support::create(&host, "s").await;
@@ -351,6 +358,8 @@ async fn a_client_that_never_reads_loses_its_place() {
     host.world.manager.send_message(&id, None, agent_host_session::message::Content::Text(words)).await.unwrap();
     // There is one place: this is answered when the other client has lost it.
     host.assert_well().await;
+    let metrics = host.request(Method::GET, "/metrics", None).await.text().await.unwrap();
+    assert!(metrics.contains("agent_host_subscribers_dropped_total{reason=\"stalled\"} 1\n"), "{metrics}");
     drop(silent);
 }
 

@@ -14,13 +14,13 @@ use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::outgoing::Outgoing;
 use crate::feed::{Delivery, Feed, Frame, Presence, Then, feed};
 use crate::metrics::Slowness;
 use crate::problem::{Code, Problem};
+use crate::server::Place;
 use crate::shared::Shared;
 use crate::wire::{frame, problem_frame};
 
@@ -123,10 +123,11 @@ impl Client {
         Ok(Some(self.shared.snapshots.frame(&self.session, *view, resync).await?))
     }
 
-    /// Serves the client until the stream ends. One that takes nothing is cut off by cancelling its `connection`.
-    pub(super) async fn run(mut self, start: Start, connection: CancellationToken) {
+    /// Serves the client until the stream ends. One that takes nothing is cut off with its connection.
+    pub(super) async fn run(mut self, start: Start, place: Place) {
         tracing::debug!("event stream opened");
         let Err(end) = self.serve(start).await;
+        let end = if end == End::Gone && place.has_stalled() { End::Stalled } else { end };
         let is_stalled = match &end {
             End::Told(problem) => {
                 let frame = problem_frame(Some(&self.session), problem);
@@ -140,7 +141,7 @@ impl Client {
             self.shared.metrics.subscriber_dropped(slowness);
         }
         if is_stalled {
-            connection.cancel();
+            place.connection().cancel();
             // Until then the stream must not end: the client, if it reads after all, would take that for an end in order.
             self.outgoing.gone().await;
         }

@@ -112,8 +112,8 @@ async fn open(
         // It learns nothing before it has shown a key.
         Sender::Unknown => Start::Unknown,
     };
-    let (abort, connection) = (shared.abort.clone(), place.connection());
-    shared.connections.spawn(async move { abort.run_until_cancelled(client.run(start, connection)).await });
+    let abort = shared.abort.clone();
+    shared.connections.spawn(async move { abort.run_until_cancelled(client.run(start, place)).await });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

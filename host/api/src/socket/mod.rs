@@ -30,7 +30,7 @@ use self::outgoing::{Close, End, Incoming, Outgoing};
 use self::request::{Ask, Request};
 use crate::access::Sender;
 use crate::problem::{Code, Problem};
-use crate::server::ConnectionPlace;
+use crate::server::{ConnectionPlace, Place};
 use crate::shared::Shared;
 
 /// Buffer for what is read, in bytes: clients send little, and there may be many of them.
@@ -53,18 +53,19 @@ pub(crate) async fn upgrade(
     let upgrade = upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER).max_message_size(limit).max_frame_size(limit);
     Ok(upgrade.on_upgrade(async move |socket| {
         let abort = shared.abort.clone();
-        abort.run_until_cancelled(run(socket, &shared, sender)).await;
+        abort.run_until_cancelled(run(socket, &shared, sender, &place)).await;
         drop((place, tracked));
     }))
 }
 
-async fn run(socket: WebSocket, shared: &Arc<Shared>, sender: Sender) {
+async fn run(socket: WebSocket, shared: &Arc<Shared>, sender: Sender, place: &Place) {
     let mut outgoing = Outgoing::new(socket, Arc::clone(shared));
     tracing::debug!("WebSocket opened");
     let end = match authenticate(&mut outgoing, shared, sender).await {
         Ok(()) => Connection::new(Arc::clone(shared), &mut outgoing).run().await,
         Err(end) => end,
     };
+    let end = if end == End::Gone && place.has_stalled() { End::Stalled } else { end };
     tracing::debug!(%end, "WebSocket closed");
     if let Some(slowness) = end.slowness() {
         shared.metrics.subscriber_dropped(slowness);
