@@ -70,6 +70,7 @@ impl Manager {
         let events = self.architecture(&record.architecture)?.import(transcripts).map_err(|error| Error::Invalid(error.to_string()))?;
         let store = self.context.store.as_ref();
         match store.create_session(Epoch::FIRST, &record).await {
+            Err(store::Error::AlreadyExists(_)) if self.has_just_created(&record).await? => {}
             Err(store::Error::AlreadyExists(_)) => return Err(Error::SessionConflict(record.id)),
             created => created?,
         }
@@ -84,6 +85,14 @@ impl Manager {
         let listed = Listed { record: record.clone(), runtime: Runtime::default() };
         drop(self.context.changes.send(ListChange::Updated(Arc::new(listed))));
         Ok(record)
+    }
+
+    /// Whether a session that is there is the one that was to be created: then the answer to that was lost, and it was tried again.
+    async fn has_just_created(&self, record: &SessionRecord) -> Result<bool, Error> {
+        let there = self.context.store.load_session(&record.id).await?;
+        Ok(there.is_some_and(|there| {
+            there.record == *record && there.epoch == Epoch::FIRST && there.streams.is_empty() && there.files.is_empty()
+        }))
     }
 
     /// Asks the hooks about a session. They may replace its options.

@@ -8,8 +8,9 @@ use agent_host_session::log::{Ended, Published, Subscription};
 use agent_host_session::manager::{Create, Error, Settings, Subscribed};
 use agent_host_session::message::Content;
 use agent_host_session::ports::store::{self, Store as _};
-use agent_host_session::record::{Options, StreamName};
+use agent_host_session::record::{Options, SessionRecord, StreamName};
 use agent_host_session::state::View;
+use agent_host_session::time::Timestamp;
 use fake_ports::World;
 
 use crate::support::{WAIT, create, id, idle_after, idle_with, say, say_as, settings, texts, until, world};
@@ -612,6 +613,22 @@ async fn a_session_from_elsewhere_is_read_goes_on_and_is_refused_whole_if_it_can
     say(&world.manager, "history").await;
     let view = idle_after(&world.manager, 1).await;
     assert_eq!(texts(&view), ["agent: before", "user: history", "agent: 6"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_creation_got_no_answer_is_not_taken_for_anothers() {
+    let world = World::new(settings()).await;
+    let record = World::new(settings()).await.manager.create(create()).await.unwrap().record;
+    let transcripts = [(StreamName::TranscriptMain, bytes::Bytes::from("before"))].into();
+    // What the store did at the first try, before the second one found it there.
+    world.store.create_session(Epoch::FIRST, &record).await.unwrap();
+    world.manager.import(create(), &transcripts).await.unwrap();
+    assert_eq!(texts(&world.manager.get(&id()).await.unwrap()), ["agent: before"]);
+
+    let taken = World::new(settings()).await;
+    let older = SessionRecord { created_at: Timestamp::from_millis(0), ..record };
+    taken.store.create_session(Epoch::FIRST, &older).await.unwrap();
+    assert!(matches!(taken.manager.import(create(), &transcripts).await, Err(Error::SessionConflict(_))), "it is another one");
 }
 
 #[tokio::test(start_paused = true)]
