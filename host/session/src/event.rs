@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::block::{Block, BlockUpdate};
+use crate::block::{Block, BlockUpdate, UserMessage};
 use crate::id::{BlockId, ConversationId, Epoch, MessageId};
 use crate::message::Message;
 use crate::metadata::Metadata;
@@ -235,6 +235,12 @@ impl Event {
     pub fn whole_block(conversation: ConversationId, block: Block) -> [Self; 2] {
         let block = Arc::new(block);
         [Self::BlockStarted { conversation: conversation.clone(), block: Arc::clone(&block) }, Self::BlockCompleted { conversation, block }]
+    }
+
+    /// A message as a block of the main conversation, from the moment on that its turn begins.
+    pub(crate) fn said(message: &Message, at: Timestamp) -> [Self; 2] {
+        let block = UserMessage { id: message.id.clone().into(), timestamp: at, content: message.content.clone() };
+        Self::whole_block(ConversationId::main(), Block::UserMessage(block))
     }
 
     /// Whether `next` completes the very block that this begins.

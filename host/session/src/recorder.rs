@@ -136,8 +136,15 @@ pub struct Recorder<T> {
 }
 
 impl<T> Recorder<T> {
-    /// A writer under `epoch` that continues streams of the given lengths.
-    pub fn new(store: Arc<dyn Store>, session: SessionId, epoch: Epoch, lengths: HashMap<StreamName, u64>, metrics: Arc<Metrics>) -> Self {
+    /// A writer under `epoch`, which the store may have already, that continues streams of the given lengths.
+    pub fn new(
+        store: Arc<dyn Store>,
+        session: SessionId,
+        epoch: Epoch,
+        epoch_taken: bool,
+        lengths: HashMap<StreamName, u64>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             store,
             session,
@@ -149,7 +156,7 @@ impl<T> Recorder<T> {
             retry: None,
             metrics,
             cause: Cause::default(),
-            epoch_taken: false,
+            epoch_taken,
         }
     }
 
@@ -205,7 +212,10 @@ impl<T> Recorder<T> {
                 Ok(length) => {
                     self.retry = None;
                     self.metrics.stored(&current.write);
-                    self.epoch_taken |= !matches!(current.write, Write::Barrier);
+                    if !matches!(current.write, Write::Barrier) && !std::mem::replace(&mut self.epoch_taken, true) {
+                        // Nobody has asked for it; what was asked for comes next.
+                        continue;
+                    }
                     if let (Some(length), Write::Append { stream, .. } | Write::Reset { stream }) = (length, &current.write) {
                         self.lengths.insert(stream.clone(), length);
                     }
@@ -221,8 +231,10 @@ impl<T> Recorder<T> {
                     }
                 }
                 Err(error @ (Error::StaleEpoch(_) | Error::NotFound(_) | Error::OffsetMismatch(_))) => return self.fenced(error, current),
-                // A file or an update that the store will never take must not hold up all that follows it; a gap in a stream must.
-                Err(error) if matches!(current.write, Write::Append { .. } | Write::Reset { .. }) => return self.fenced(error, current),
+                // A file or an update that the store will never take must not hold up all that follows it; a gap in a stream must, and an epoch that is not taken.
+                Err(error) if !self.epoch_taken || matches!(current.write, Write::Append { .. } | Write::Reset { .. }) => {
+                    return self.fenced(error, current);
+                }
                 Err(error) => {
                     tracing::error!(session = %self.session, %error, "the store refused a write");
                     return Progress::Done(current.tags.into_iter().map(|tag| (tag, Err(error.clone()))).collect());
@@ -237,6 +249,10 @@ impl<T> Recorder<T> {
     }
 
     fn next(&mut self) -> Option<InFlight<T>> {
+        let first = self.waiting.front()?;
+        if !self.epoch_taken && !matches!(first.write, Write::Barrier) {
+            return Some(self.take_epoch(first.cause.clone()));
+        }
         let first = self.waiting.pop_front()?;
         self.waiting_bytes -= first.write.weight();
         let mut tags: Vec<T> = first.tag.into_iter().collect();
@@ -249,6 +265,13 @@ impl<T> Recorder<T> {
         };
         let cause = first.cause;
         Some(InFlight { attempt: self.attempt(&write, &cause, None), write, tags, cause })
+    }
+
+    /// Takes the epoch by a write that changes nothing else, before any that does. What an earlier process has sent may still come to a store over the network when it was killed:
+    /// if that was only this, it does no harm under an epoch that the next process has taken as well, and if it was more, the next process has seen that the epoch is taken.
+    fn take_epoch(&self, cause: Cause) -> InFlight<T> {
+        let write = Write::Update { changes: RecordChanges::default() };
+        InFlight { attempt: self.attempt(&write, &cause, None), write, tags: Vec::new(), cause }
     }
 
     /// Joins the appends to the same stream that stand directly behind.

@@ -35,6 +35,8 @@ pub struct State {
     files: BTreeMap<RelativePath, FileInfo>,
     queue: VecDeque<Message>,
     running: Option<MessageId>,
+    /// The message of the turn that is running.
+    begun: Option<Message>,
     /// Every message that was ever accepted, so that a repeated one sends nothing twice; with what was sent, where a hook replaced it.
     accepted: HashMap<MessageId, Option<String>>,
 }
@@ -100,6 +102,7 @@ impl State {
             files: BTreeMap::new(),
             queue: VecDeque::new(),
             running: None,
+            begun: None,
             accepted: HashMap::new(),
         }
     }
@@ -148,10 +151,11 @@ impl State {
                 }
             }
             Event::TurnStarted { message_id } => {
-                self.queue.retain(|message| message.id != *message_id);
+                let place = self.queue.iter().position(|message| message.id == *message_id);
+                self.begun = place.and_then(|place| self.queue.remove(place));
                 self.running = Some(message_id.clone());
             }
-            Event::TurnEnded { .. } => self.running = None,
+            Event::TurnEnded { .. } => (self.running, self.begun) = (None, None),
             Event::StatusChanged { runtime } => self.runtime.clone_from(runtime),
             Event::SandboxTaken | Event::Emitted { .. } | Event::Failed { .. } => {}
         }
@@ -163,6 +167,9 @@ impl State {
         let unfinished = self.subagents.iter().filter(|(_, conversation)| conversation.status.is_none());
         events.extend(unfinished.map(|(id, _)| Event::SubagentCompleted { id: id.clone(), status: SubagentStatus::Failed }));
         let Some(message_id) = self.running.clone() else { return events };
+        if let Some(message) = self.begun() {
+            events.extend(Event::said(message, environment.now()));
+        }
         let system = |subtype, message: &str, metadata| crate::block::System {
             id: environment.uuid().into(),
             timestamp: environment.now(),
@@ -189,6 +196,9 @@ impl State {
             Block::System(block) => block.metadata.as_ref().and_then(|metadata| metadata.get(RESUMED)?.as_str()) == Some(id.as_str()),
             _ => false,
         };
+        if let Some(message) = self.begun() {
+            return Some(message.clone());
+        }
         let Some(Block::UserMessage(block)) = self.block(&BlockId::from(id.clone())) else { return None };
         // What was said about the turn comes after its message.
         let after = self.main.blocks.iter().rev().take_while(|block| block.id().as_str() != id.as_str());
@@ -241,6 +251,12 @@ impl State {
         &self.main.metadata
     }
 
+    /// The store has the contents of these files and of no others. Where a process ended between a file and the event that tells of it, this is right and the event record is not.
+    pub(crate) fn has_stored(&mut self, files: Vec<FileInfo>) {
+        self.files.retain(|_, file| file.sha256.is_none());
+        self.files.extend(files.into_iter().map(|file| (file.path.clone(), file)));
+    }
+
     /// Workspace files by path.
     pub fn files(&self) -> &BTreeMap<RelativePath, FileInfo> {
         &self.files
@@ -259,6 +275,11 @@ impl State {
     /// The message whose turn is running.
     pub fn running(&self) -> Option<&MessageId> {
         self.running.as_ref()
+    }
+
+    /// The message of the turn that is running, if there is no block of it: a store that is not atomic may have kept the beginning of the turn and not the message.
+    pub fn begun(&self) -> Option<&Message> {
+        self.begun.as_ref().filter(|message| self.block(&BlockId::from(message.id.clone())).is_none())
     }
 
     /// A block that began and is not complete, and where it is.
@@ -446,6 +467,7 @@ mod tests {
                 state.apply(&event);
             }
             assert!(state.open.is_empty(), "cut at {cut}: blocks stay open");
+            assert_eq!(state.block(&BlockId::new("m1").unwrap()).is_some(), cut >= 2, "cut at {cut}: what began a turn is to be seen");
             assert_eq!(state.running(), None, "cut at {cut}: the turn still runs");
             assert_eq!(state.queue().len(), usize::from(cut == 1), "cut at {cut}: an accepted message that did not begin must stay queued");
         }

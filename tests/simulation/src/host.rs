@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_host_session::id::SessionId;
-use agent_host_session::manager::{InterruptedTurn, Manager, Ports, Settings};
+use agent_host_session::manager::{InterruptedTurn, Leases, Manager, Ports, Settings};
 use agent_host_session::ports::agenda::{Agenda, Forgetful};
 use agent_host_session::ports::archive::NoArchive;
 use agent_host_session::ports::environment::Environment;
+use agent_host_session::ports::store::Owner;
 use agent_host_session::time::Timestamp;
 use agent_host_session::{log, run};
 use fake_ports::agent::FakeArchitecture;
@@ -59,8 +60,14 @@ impl Agenda for Remembered {
 }
 
 /// How sessions behave in a schedule. Bounds are small, so that they are reached.
-pub(crate) fn settings(world: &World) -> Settings {
+pub(crate) fn settings(world: &World, has_leases: bool) -> Settings {
+    let leases = has_leases.then(|| Leases {
+        // That of the machine, see `Site::boot`.
+        owner: Owner { id: String::new(), address: String::new() },
+        ttl: Duration::from_secs(5) + world.millis(55_000),
+    });
     Settings {
+        leases,
         idle_timeout: Duration::from_secs(60) + world.millis(15 * 60_000),
         sync_interval: Duration::from_secs(2) + world.millis(30_000),
         interrupted_turn: if world.chance(50) { InterruptedTurn::Report } else { InterruptedTurn::Resume },
@@ -100,7 +107,12 @@ impl Site {
             agenda: Arc::new(Remembered { agenda: Arc::clone(&self.agenda), pulse: pulse.clone() }),
             archive: Arc::new(NoArchive),
         };
-        let manager = Manager::new(ports, settings.clone());
+        let mut settings = settings.clone();
+        if let Some(leases) = &mut settings.leases {
+            leases.owner = Owner { id: self.name.to_owned(), address: format!("http://{}", self.name) };
+        }
+        let manager = Manager::new(ports, settings);
+        manager.keep_leases();
         for left in cloud.left(self.name, &name) {
             // A process took the epoch and did not come to take the sandbox. Or the agent was so new that the store does not know how it calls the session.
             let is_lost =
@@ -129,6 +141,11 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// Its machine, by its place among all.
+    pub(crate) fn site(&self) -> usize {
+        usize::from(self.name.starts_with('b'))
+    }
+
     /// `SIGKILL`.
     pub(crate) fn kill(&self) {
         note!(self.cloud.world, "{} is killed", self.name);

@@ -42,7 +42,7 @@ impl Requests {
                 let how = error.to_string();
                 let is_passing = match &error {
                     Error::Store(error) => error.is_transient(),
-                    Error::QueueFull(_) | Error::TooManySessions(_) | Error::Busy(_) | Error::ShuttingDown => true,
+                    Error::QueueFull(_) | Error::TooManySessions(_) | Error::Busy(_) | Error::ShuttingDown | Error::Owned { .. } => true,
                     _ => false,
                 };
                 (if is_passing { Tried::Failed } else { Tried::Refused(error) }, how)

@@ -36,8 +36,6 @@ pub(crate) struct Schedule {
     messages: u32,
     /// Whether the other machine ever served.
     pub(crate) has_failed_over: bool,
-    /// Whether a process was ever killed.
-    pub(crate) has_killed: bool,
 }
 
 impl Schedule {
@@ -45,7 +43,7 @@ impl Schedule {
         let (store, cloud, hosts) = (SharedStore::new(world), Cloud::new(world), Hosts::new(world));
         let requests = Requests { world: Arc::clone(world), hosts: Arc::clone(&hosts), store: Arc::clone(&store) };
         let mut schedule = Self {
-            settings: settings(world),
+            settings: settings(world, store.has_leases),
             wants_events: world.chance(30),
             world: Arc::clone(world),
             store,
@@ -60,7 +58,6 @@ impl Schedule {
             stopped: None,
             messages: 0,
             has_failed_over: false,
-            has_killed: false,
         };
         schedule.boot(0);
         for number in 0..1 + world.below(2) {
@@ -192,9 +189,10 @@ impl Schedule {
 
     /// The host is killed, and starts again after a while.
     async fn kill(&mut self) {
+        let mut site = 0;
         if let Some(host) = self.main.take() {
             host.kill();
-            self.has_killed = true;
+            site = host.site();
         }
         self.lead();
         // For what it had under way.
@@ -203,7 +201,7 @@ impl Schedule {
         if self.world.chance(20) {
             tokio::time::sleep(self.world.millis(60_000)).await;
         }
-        self.boot(0);
+        self.boot(site);
     }
 
     /// The host ends by itself, and starts again.
@@ -211,7 +209,7 @@ impl Schedule {
         let Some(host) = self.main.take() else { return };
         note!(self.world, "{} is told to end", host.name);
         self.shut_down(&host).await;
-        self.boot(0);
+        self.boot(host.site());
     }
 
     pub(crate) async fn shut_down(&self, host: &Host) {
@@ -239,7 +237,7 @@ impl Schedule {
         host.stop();
         // Where another host has the session, nothing that this one does counts.
         self.forgive();
-        let other = usize::from(host.name.starts_with('a'));
+        let other = 1 - host.site();
         self.stopped = Some(host);
         self.has_failed_over = true;
         self.boot(other);

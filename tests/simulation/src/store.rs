@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
 use agent_host_session::path::RelativePath;
-use agent_host_session::ports::store::{Error, Store};
+use agent_host_session::ports::store::{Error, Lease, Owner, Store};
 use agent_host_session::profile::{Profile, ProfileSummary};
 use agent_host_session::record::{FileInfo, Page, RecordChanges, SessionRecord, Snapshot, StreamName};
 use async_trait::async_trait;
@@ -16,12 +16,15 @@ use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::life::{Life, Pulse};
+use crate::life::Pulse;
 use crate::observed::Observed;
 use crate::world::{Bug, Promise, World, note};
 
 /// What a deletion writes.
 const ENDS: &str = "the end";
+
+/// What takes the epoch, and does no harm to another process that takes the same one.
+const NOTHING: &str = "nothing but the epoch";
 
 /// How the store is at the moment, in percent of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,14 +58,10 @@ struct Claims {
     written: BTreeMap<(SessionId, String), (u64, Epoch)>,
 }
 
-/// The store that all hosts share.
-///
-/// With leases, a host that reads a session has it from then on, unless another one that runs has it; what all others want of it is refused. Without, there is one
-/// host at a time, and what it had under way ends with it.
+/// The store that all hosts share. Without leases there is one host at a time, and what it had under way ends with it.
 pub(crate) struct SharedStore {
     world: Arc<World>,
     pub(crate) has_leases: bool,
-    owners: Mutex<BTreeMap<SessionId, (String, Pulse)>>,
     pub(crate) memory: MemoryStore,
     pub(crate) observed: Mutex<BTreeMap<SessionId, Observed>>,
     weather: Mutex<Weather>,
@@ -76,7 +75,6 @@ impl SharedStore {
         Arc::new(Self {
             has_leases: world.chance(70),
             world: Arc::clone(world),
-            owners: Mutex::default(),
             memory,
             observed: Mutex::default(),
             weather: Mutex::default(),
@@ -123,26 +121,11 @@ impl SharedStore {
         }
     }
 
-    /// A host reads a session, and may claim it from now on.
-    fn loaded(&self, session: &SessionId, host: &str, pulse: &Pulse) -> Result<(), Error> {
-        let owners = &mut *self.owners.lock();
-        match owners.get(session) {
-            Some((owner, pulse)) if self.has_leases && owner != host && pulse.now() == Life::Running => {
-                return Err(Error::Unavailable(format!("{owner} has it")));
-            }
-            _ => drop(owners.insert(session.clone(), (host.to_owned(), pulse.clone()))),
-        }
+    /// A host reads a session.
+    fn loaded(&self, session: &SessionId, host: &str) {
         let claims = &mut *self.claims.lock();
         claims.clock += 1;
         claims.loaded.insert((session.clone(), host.to_owned()), claims.clock);
-        Ok(())
-    }
-
-    /// Whether another host has the session.
-    fn check_lease(&self, session: &SessionId, host: &str) -> Result<(), Error> {
-        let is_refused = self.has_leases && self.owners.lock().get(session).is_some_and(|(owner, _)| owner != host);
-        let epoch = self.memory.epoch(session).filter(|_| is_refused && self.world.bug != Some(Bug::WritesWithoutEpoch));
-        epoch.map_or(Ok(()), |epoch| Err(Error::StaleEpoch(epoch.next())))
     }
 
     /// A write of a host took effect: no other may have written since this one has read the session, under the same epoch or a newer one.
@@ -260,11 +243,10 @@ impl Connection {
     ) -> Effect<T> {
         let (told, session, host, what) = (self.told(epoch, session), session.clone(), self.host.clone(), what.to_owned());
         Box::new(move |shared| {
-            shared.check_lease(&session, &host)?;
             let is_gone = shared.memory.epoch(&session).is_none();
             let result = write(&shared.memory, told);
             // To end what has ended changes nothing.
-            if result.is_ok() && !(is_gone && what == ENDS) {
+            if result.is_ok() && what != NOTHING && !(is_gone && what == ENDS) {
                 shared.written(&session, &host, epoch, &what);
             }
             result
@@ -306,7 +288,7 @@ impl Store for Connection {
 
     async fn load_session(&self, id: &SessionId) -> Result<Option<Snapshot>, Error> {
         self.read(|memory| {
-            self.shared.loaded(id, &self.host, &self.pulse)?;
+            self.shared.loaded(id, &self.host);
             at_once(memory.load_session(id))
         })
         .await
@@ -315,7 +297,8 @@ impl Store for Connection {
     async fn update_session(&self, epoch: Epoch, id: &SessionId, changes: &RecordChanges) -> Result<(), Error> {
         let what = format!("update {id} under {epoch}");
         let (session, changes) = (id.clone(), changes.clone());
-        let effect = self.effect(epoch, id, "the row", move |memory, epoch| at_once(memory.update_session(epoch, &session, &changes)));
+        let kind = if changes == RecordChanges::default() { NOTHING } else { "the row" };
+        let effect = self.effect(epoch, id, kind, move |memory, epoch| at_once(memory.update_session(epoch, &session, &changes)));
         self.write(what, None, effect).await
     }
 
@@ -373,6 +356,25 @@ impl Store for Connection {
         let (id, path) = (session.clone(), path.clone());
         let effect = self.effect(epoch, session, "a file", move |memory, epoch| at_once(memory.delete_file(epoch, &id, &path)));
         self.write(what, None, effect).await
+    }
+
+    async fn acquire_lease(&self, session: &SessionId, owner: &Owner, ttl: Duration) -> Result<Lease, Error> {
+        let (what, id, owner) = (format!("take {session}"), session.clone(), owner.clone());
+        self.write(what, None, Box::new(move |shared| at_once(shared.memory.acquire_lease(&id, &owner, ttl)))).await
+    }
+
+    async fn renew_leases(&self, owner: &str, ttl: Duration, sessions: &[SessionId]) -> Result<Vec<SessionId>, Error> {
+        let (what, owner, sessions) = (format!("keep {} sessions", sessions.len()), owner.to_owned(), sessions.to_vec());
+        self.write(what, None, Box::new(move |shared| at_once(shared.memory.renew_leases(&owner, ttl, &sessions)))).await
+    }
+
+    async fn release_lease(&self, session: &SessionId, owner: &str) -> Result<(), Error> {
+        let (what, id, owner) = (format!("give {session} back"), session.clone(), owner.to_owned());
+        self.write(what, None, Box::new(move |shared| at_once(shared.memory.release_lease(&id, &owner)))).await
+    }
+
+    async fn lease(&self, session: &SessionId) -> Result<Option<Lease>, Error> {
+        Self::read(self, |memory| at_once(memory.lease(session))).await
     }
 
     async fn list_profiles(&self) -> Result<Vec<ProfileSummary>, Error> {

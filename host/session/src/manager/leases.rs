@@ -45,8 +45,10 @@ impl Manager {
     }
 
     async fn renew(&self, Leases { owner, ttl }: &Leases) {
-        let sessions: Vec<SessionId> =
+        let mut sessions: Vec<SessionId> =
             self.sessions.iter().filter(|entry| entry.value().initialized()).map(|entry| entry.key().clone()).collect();
+        // Stores that lock rows get them in the same order from everybody.
+        sessions.sort_unstable();
         for sessions in sessions.chunks(MAX_RENEW_SESSIONS) {
             match self.context.store.renew_leases(&owner.id, *ttl, sessions).await {
                 Ok(lost) => {

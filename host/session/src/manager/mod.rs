@@ -38,7 +38,7 @@ use crate::ports::hooks::Hooks;
 use crate::ports::sandbox::Provider;
 use crate::ports::store::{self, Store};
 use crate::profile::{Profile, ProfileSummary};
-use crate::record::Options;
+use crate::record::{Options, RecordChanges};
 use crate::state::View;
 use crate::task::{self, Command, Context, Handle, Reply};
 
@@ -403,11 +403,11 @@ impl Manager {
 
     async fn load(&self, id: &SessionId, slot: &Slot) -> Result<Handle, Error> {
         self.acquire(id).await?;
-        let loaded = match task::load(self.context.store.as_ref(), id).await {
-            Ok(loaded) => loaded.ok_or_else(|| Error::SessionNotFound(id.clone()))?,
+        let loaded = match self.load_acquired(id).await {
+            Ok(loaded) => loaded,
             Err(error) => {
                 leases::release(&self.context, id).await;
-                return Err(error.into());
+                return Err(error);
             }
         };
         let (sessions, slot, session) = (Arc::clone(&self.sessions), Arc::downgrade(slot), id.clone());
@@ -417,5 +417,27 @@ impl Manager {
         let (handle, task) = task::spawn(Arc::clone(&self.context), loaded, on_end);
         self.tasks.spawn(task);
         Ok(handle)
+    }
+
+    /// Reads a session that is this host's. Where hosts share the store, the epoch is taken before: what an earlier process had under way could come to the store after the session
+    /// was read, and not be known here.
+    async fn load_acquired(&self, id: &SessionId) -> Result<task::Loaded, Error> {
+        let store = self.context.store.as_ref();
+        let taken = match &self.context.settings.leases {
+            Some(_) => {
+                let snapshot = store.load_session(id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
+                let epoch = snapshot.epoch.next();
+                store.update_session(epoch, id, &RecordChanges::default()).await?;
+                Some(epoch)
+            }
+            None => None,
+        };
+        let loaded = task::load(store, id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
+        match taken {
+            // Another host has taken the session since.
+            Some(epoch) if loaded.epoch != epoch => Err(Error::Busy(id.clone())),
+            Some(_) => Ok(task::Loaded { is_taken: true, ..loaded }),
+            None => Ok(loaded),
+        }
     }
 }

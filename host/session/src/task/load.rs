@@ -13,6 +13,8 @@ pub(crate) struct Loaded {
     pub(crate) state: State,
     /// The highest epoch that a write carried.
     pub(crate) epoch: Epoch,
+    /// Whether that is the epoch of the process that has read it, so that nobody else has written since.
+    pub(crate) is_taken: bool,
     /// The epoch of the last run. As far as that is not recorded it is the highest one.
     pub(crate) run_epoch: Epoch,
     pub(crate) lengths: HashMap<StreamName, u64>,
@@ -51,10 +53,12 @@ pub(crate) async fn load(store: &dyn Store, id: &SessionId) -> Result<Option<Loa
     if serde_json::from_slice::<RecordLine>(&rest).is_ok() {
         run_epoch = fold(&mut state, id, &rest).or(run_epoch);
     }
+    state.has_stored(snapshot.files);
     state.runtime.queued_messages = state.queue().len();
     Ok(Some(Loaded {
         state,
         epoch: snapshot.epoch,
+        is_taken: false,
         run_epoch: run_epoch.unwrap_or(snapshot.epoch),
         lengths,
         transcripts,

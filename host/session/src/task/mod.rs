@@ -145,8 +145,8 @@ pub(crate) fn spawn(
     loaded: Loaded,
     on_end: impl FnOnce() + Send + 'static,
 ) -> (Handle, impl Future<Output = ()> + Send) {
-    let Loaded { state, epoch, run_epoch, lengths, transcripts, is_torn } = loaded;
-    let epoch = epoch.next();
+    let Loaded { state, epoch, is_taken, run_epoch, lengths, transcripts, is_torn } = loaded;
+    let epoch = if is_taken { epoch } else { epoch.next() };
     let session = state.record.id.clone();
     let (store, id) = (Arc::clone(&context.store), session.clone());
     let (command_sender, commands) = mpsc::channel(COMMANDS);
@@ -155,7 +155,7 @@ pub(crate) fn spawn(
     let ended = CancellationToken::new();
     let mut task = Task {
         log: EventLog::archived(session.clone(), epoch, context.settings.log, Arc::clone(&context.hooks), context.archive.open(&session)),
-        recorder: Recorder::new(Arc::clone(&context.store), session, epoch, lengths, Arc::clone(&context.metrics)),
+        recorder: Recorder::new(Arc::clone(&context.store), session, epoch, is_taken, lengths, Arc::clone(&context.metrics)),
         grown: BTreeSet::new(),
         transcripts: BTreeMap::new(),
         transcript_streams: transcripts,

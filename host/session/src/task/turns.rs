@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Reply, Task, Then};
-use crate::block::{Block, UserMessage};
+use crate::block::Block;
 use crate::event::{Event, TurnOutcome};
 use crate::id::{BlockId, ConversationId, MessageId};
 use crate::manager::{Error, InterruptedTurn};
@@ -66,13 +66,15 @@ impl Task {
     pub(super) fn knows(&self, id: &MessageId) -> bool {
         self.accepting.contains_key(id)
             || self.state.queue().iter().any(|message| message.id == *id)
+            || self.state.begun().is_some_and(|message| message.id == *id)
             || self.state.block(&BlockId::from(id.clone())).is_some()
     }
 
     /// Of a message with this id, if there is one: whether the client had sent the same.
     fn is_repeat(&self, sent: &Message) -> Option<bool> {
         let queued = || self.state.queue().iter().find(|message| message.id == sent.id);
-        if let Some(known) = self.accepting.get(&sent.id).or_else(queued) {
+        let begun = || self.state.begun().filter(|message| message.id == sent.id);
+        if let Some(known) = self.accepting.get(&sent.id).or_else(queued).or_else(begun) {
             return Some(message::is_same(&known.content, known.sent_digest.as_deref(), sent));
         }
         match self.state.block(&BlockId::from(sent.id.clone())) {
@@ -208,13 +210,8 @@ impl Task {
         let cause = self.causes.remove(&message.id).unwrap_or_default();
         let turn = self.turn_of(message.clone(), &cause);
         self.recorder.caused_by(turn.span.cause());
-        let block = Block::UserMessage(UserMessage {
-            id: message.id.clone().into(),
-            timestamp: self.context.environment.now(),
-            content: message.content.clone(),
-        });
         let started = Event::TurnStarted { message_id: message.id.clone() };
-        self.publish([started].into_iter().chain(Event::whole_block(ConversationId::main(), block)));
+        self.publish([started].into_iter().chain(Event::said(&message, self.context.environment.now())));
         self.turn = Some(turn);
     }
 

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
 use agent_host_session::path::RelativePath;
-use agent_host_session::ports::store::{Error, Store};
+use agent_host_session::ports::store::{Error, Lease, Owner, Store};
 use agent_host_session::profile::{Profile, ProfileSummary};
 use agent_host_session::record::{FileInfo, Page, RecordChanges, SessionRecord, Snapshot, StreamName};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// A store in memory, shared by as many hosts as a test wants.
 #[derive(Debug, Default)]
@@ -31,6 +33,20 @@ struct Session {
     record: SessionRecord,
     streams: BTreeMap<StreamName, Vec<u8>>,
     files: BTreeMap<RelativePath, (FileInfo, Bytes)>,
+    lease: Option<Held>,
+}
+
+/// A lease, and when it ends.
+#[derive(Debug)]
+struct Held {
+    owner: Owner,
+    until: Instant,
+}
+
+impl Held {
+    fn lease(&self) -> Lease {
+        Lease { owner: self.owner.clone(), expires_in: self.until.saturating_duration_since(Instant::now()) }
+    }
 }
 
 impl MemoryStore {
@@ -128,7 +144,7 @@ impl Store for MemoryStore {
         if sessions.contains_key(&record.id) {
             return Err(Error::AlreadyExists(record.id.to_string()));
         }
-        let session = Session { epoch, record: record.clone(), streams: BTreeMap::new(), files: BTreeMap::new() };
+        let session = Session { epoch, record: record.clone(), streams: BTreeMap::new(), files: BTreeMap::new(), lease: None };
         sessions.insert(record.id.clone(), session);
         Ok(())
     }
@@ -225,6 +241,42 @@ impl Store for MemoryStore {
             session.files.remove(path);
             Ok(())
         })
+    }
+
+    async fn acquire_lease(&self, session: &SessionId, owner: &Owner, ttl: Duration) -> Result<Lease, Error> {
+        let mut sessions = self.sessions.lock();
+        let found = sessions.get_mut(session).ok_or_else(|| Error::NotFound(session.to_string()))?;
+        if let Some(other) = found.lease.as_ref().filter(|held| held.owner.id != owner.id) {
+            if other.until > Instant::now() {
+                return Ok(other.lease());
+            }
+            // Whoever had it before, and may still think so, can write nothing more.
+            found.epoch = found.epoch.next();
+        }
+        Ok(found.lease.insert(Held { owner: owner.clone(), until: Instant::now() + ttl }).lease())
+    }
+
+    async fn renew_leases(&self, owner: &str, ttl: Duration, renewed: &[SessionId]) -> Result<Vec<SessionId>, Error> {
+        let mut sessions = self.sessions.lock();
+        let mut lost = Vec::new();
+        for id in renewed {
+            match sessions.get_mut(id).and_then(|session| session.lease.as_mut()).filter(|held| held.owner.id == owner) {
+                Some(held) => held.until = Instant::now() + ttl,
+                None => lost.push(id.clone()),
+            }
+        }
+        Ok(lost)
+    }
+
+    async fn release_lease(&self, session: &SessionId, owner: &str) -> Result<(), Error> {
+        if let Some(found) = self.sessions.lock().get_mut(session) {
+            found.lease.take_if(|held| held.owner.id == owner);
+        }
+        Ok(())
+    }
+
+    async fn lease(&self, session: &SessionId) -> Result<Option<Lease>, Error> {
+        Ok(self.sessions.lock().get(session).and_then(|session| session.lease.as_ref()).map(Held::lease))
     }
 
     async fn list_profiles(&self) -> Result<Vec<ProfileSummary>, Error> {
