@@ -14,19 +14,18 @@ mod line;
 mod readers;
 mod stored;
 mod subscription;
+mod sync;
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
-
-use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
 
 pub use self::line::InvalidLine;
 pub(crate) use self::readers::Observer;
 use self::readers::Readers;
 pub use self::stored::Stored;
 pub use self::subscription::{Ended, Reveal, Subscription};
+use self::sync::{Mutex, MutexGuard, watch};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::id::{Epoch, Sequence, SessionId};
@@ -235,7 +234,7 @@ impl EventLog {
             volume,
         };
         let shared = Arc::new(Shared { ring: Mutex::new(ring), before_first, readers: Readers::default() });
-        let visible = watch::Sender::new(before_first);
+        let (visible, _) = watch::channel(before_first);
         let writer = Arc::new(Writer { shared, session, visible, spool_is_broken: AtomicBool::new(false) });
         Self { writer, epoch, hooks }
     }

@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::Shared;
+use super::sync::{Mutex, MutexGuard};
 use crate::id::Sequence;
 
 /// A reader's place, which it tells after each batch that it takes.

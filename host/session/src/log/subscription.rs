@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::readers::Place;
+use super::sync::watch;
 use super::{Published, Shared};
 use crate::id::Sequence;
 use crate::ports::archive::Volume;

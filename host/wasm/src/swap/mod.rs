@@ -8,9 +8,11 @@
 //! go to it, running ones end where they began. A generation in which a function fails its first calls is rolled back by itself.
 
 mod generation;
+mod migration;
 mod smoke;
 mod swapping;
 mod switch;
+mod sync;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -10,27 +10,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::generation::{Generation, Record, State};
-use super::switch::Changes;
+use super::migration::{self, Copied};
 use super::{CandidateStatus, Components, smoke};
-use crate::copy::{Copier, Totals, Writes};
+use crate::copy::Totals;
 use crate::exchange::{self, Candidate, Error, Fetched, Origin, Phase, Plan, Subject, millis, refused};
 use crate::metrics::Role;
 use crate::persistence::{Persistence, StartError};
-
-/// Rounds in which a migration comes closer before it holds the writes, however much is written meanwhile.
-const MAX_ROUNDS: usize = 20;
-
-/// When a round has taken no longer than this, the rest is copied while writes are held: that takes about as long again.
-const SHORT_ROUND: Duration = Duration::from_millis(150);
-
-/// For so long writes are held in one go, the wait for those that run included: nobody takes it for an outage. What is not copied by then is copied while they go on.
-const MAX_PAUSE: Duration = Duration::from_millis(900);
-
-/// Between two times that writes are held, at first; twice as long each time, so that writes which wait are made meanwhile.
-const BETWEEN_HOLDS: Duration = Duration::from_millis(250);
-
-/// How often writes are held before a migration is given up: by then a call that hung has long ended.
-const MAX_HOLDS: u32 = 8;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -218,63 +203,12 @@ impl Components {
                 candidate.copied = Some(totals);
             }
         };
-        let copier = Copier::new(self.switch.as_ref(), &next.persistence, &progress);
-        let failed = refused::<crate::copy::Error>(Phase::Copy);
-        let copying = async {
-            copier.check_target().await?;
-            self.switch.watch_changes();
-            let sessions = copier.sessions().await?;
-            copier.copy_sessions(sessions, Writes::GoOn).await?;
-            copier.copy_profiles().await
-        };
-        copying.await.map_err(&failed)?;
-        let mut pause = Duration::ZERO;
-        for hold in 0..MAX_HOLDS {
-            self.catch_up(&copier).await.map_err(&failed)?;
-            let began = Instant::now();
-            let mut taken = None;
-            let rest = async {
-                let held = self.switch.hold_writes().await;
-                let Changes { sessions, replaced, profiles } = taken.insert(self.switch.take_changes());
-                copier.copy_changes(sessions.iter().cloned(), replaced, Writes::Rest).await?;
-                if *profiles {
-                    copier.copy_profiles().await?;
-                }
-                Ok(held)
-            };
-            let rest = tokio::time::timeout(MAX_PAUSE, rest).await;
-            pause = pause.max(began.elapsed());
-            let Ok(held) = rest else {
-                tracing::warn!(?pause, "the last of a migration takes too long to be copied at once; writes go on, and it is tried again");
-                self.switch.give_back(taken.unwrap_or_default());
-                tokio::time::sleep(BETWEEN_HOLDS.saturating_mul(1 << hold)).await;
-                continue;
-            };
-            let held = held.map_err(&failed)?;
-            remember.await?;
-            let previous = self.switch.publish(Arc::clone(next), None);
-            drop(held);
-            return Ok(Migrated { previous, totals: copier.totals(), pause: pause.max(began.elapsed()) });
-        }
-        let reason = format!("the last of it was not copied within {MAX_PAUSE:?}, {MAX_HOLDS} times: so much is written, or so slowly");
-        Err(Error::Refused { phase: Phase::Copy, reason })
-    }
-
-    /// Copies what has changed meanwhile until that takes no time to speak of.
-    async fn catch_up(&self, copier: &Copier<'_>) -> Result<(), crate::copy::Error> {
-        for round in 1..=MAX_ROUNDS {
-            let began = Instant::now();
-            let Changes { sessions, replaced, profiles } = self.switch.take_changes();
-            tracing::info!(round, sessions = sessions.len(), copied = ?copier.totals(), "copying what has changed meanwhile");
-            copier.copy_changes(sessions, &replaced, Writes::GoOn).await?;
-            if profiles {
-                copier.copy_profiles().await?;
-            }
-            if began.elapsed() <= SHORT_ROUND {
-                break;
-            }
-        }
-        Ok(())
+        let Copied { held, held_since, totals, pause } =
+            migration::copy_all(&self.switch, &next.persistence, &progress).await.map_err(refused(Phase::Copy))?;
+        remember.await?;
+        let previous = self.switch.publish(Arc::clone(next), None);
+        drop(held);
+        Ok(Migrated { previous, totals, pause: pause.max(held_since.elapsed()) })
     }
 
     /// Ends what served before: at once, or when it is not needed any more as a fallback.

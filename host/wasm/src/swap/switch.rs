@@ -12,14 +12,13 @@ use agent_host_session::path::RelativePath;
 use agent_host_session::ports::store::{Error, Lease, Owner, Store};
 use agent_host_session::profile::{Profile, ProfileSummary};
 use agent_host_session::record::{FileInfo, Page, RecordChanges, SessionRecord, Snapshot, StreamName};
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::Mutex;
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
+use tokio::sync::mpsc;
 
 use super::generation::Generation;
 use super::smoke;
+use super::sync::{ArcSwap, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How often a call is made on another generation. Each time one has to have given way meanwhile, so this is hardly ever reached.
 const TRIES: usize = 4;
