@@ -1,7 +1,8 @@
 //! Clients that do not read: what they cost the host's memory and the other clients, and whether they are told and dropped.
 //!
 //! A session streams all the time. Another one is asked and answers, once without and once with clients at the first that do not read, in turns. Half of these read again when
-//! the stream has left them behind, and must be told so; the others never do, so that nothing can be told to them, and must be cut off.
+//! the stream has left them behind, and must be told so; the others never do, so that nothing can be told to them, and must be cut off. In each round it is another session that
+//! streams: what a picture of a long history costs is bounded for all clients together, by the host's options.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -93,19 +94,21 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
     let mut noisy = session(&host, "noisy").await?;
     let mut quiet = session(&host, "quiet").await?;
     // So that nothing is done for the first time when memory is looked at.
-    meanwhile(&host, scale, &mut noisy, &mut quiet).await?;
+    meanwhile(&host, scale, "noisy", &mut noisy, &mut quiet).await?;
     let before = resident(&host)?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let (mut peak_without, mut peak_with, mut told, mut cut) = (before, before, 0, 0);
-    for _ in 0..scale.rounds {
-        let (samples, peak) = meanwhile(&host, scale, &mut noisy, &mut quiet).await?;
+    for round in 0..scale.rounds {
+        let name = &format!("noisy{round}");
+        let mut noisy = session(&host, name).await?;
+        let (samples, peak) = meanwhile(&host, scale, name, &mut noisy, &mut quiet).await?;
         without.extend(samples);
         peak_without = peak_without.max(peak);
 
         let dropped = host.metrics().await.sum(DROPPED, &[]);
         let (mut sleepers, mut dead) = (Vec::new(), Vec::new());
         for number in 0..LAZY {
-            let lazy = Lazy::follow(host.address(), "noisy", number % 2 == 0).await?;
+            let lazy = Lazy::follow(host.address(), name, number % 2 == 0).await?;
             if number < LAZY / 2 { sleepers.push(lazy) } else { dead.push(lazy) }
         }
         let all_follow = async || host.metrics().await.sum("agent_host_subscribers", &[]) >= (LAZY + 2) as f64;
@@ -115,7 +118,7 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
             eventually("the stream leaves those behind that do not read", are_behind).await;
             try_join_all(sleepers.into_iter().map(Lazy::finds_out)).await
         };
-        let ((samples, peak), answers) = tokio::try_join!(meanwhile(&host, scale, &mut noisy, &mut quiet), waking)?;
+        let ((samples, peak), answers) = tokio::try_join!(meanwhile(&host, scale, name, &mut noisy, &mut quiet), waking)?;
         ensure!(answers.iter().all(|is_told| *is_told), "not all clients that were too slow were told: {answers:?}");
         told += answers.len();
         with.extend(samples);
@@ -146,11 +149,11 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
     Ok(())
 }
 
-/// Lets one session stream, asks another one all the time, and gives how long that took each time, and the host's memory at most.
-async fn meanwhile(host: &Host, scale: Scale, noisy: &mut Socket, quiet: &mut Socket) -> anyhow::Result<(Vec<Duration>, u64)> {
+/// Lets a session of this name stream, asks another one all the time, and gives how long that took each time, and the host's memory at most.
+async fn meanwhile(host: &Host, scale: Scale, name: &str, noisy: &mut Socket, quiet: &mut Socket) -> anyhow::Result<(Vec<Duration>, u64)> {
     let is_over = Cell::new(false);
     let streaming = async {
-        let (_, deltas) = turn(host, "noisy", &format!("paced {}", scale.noise), noisy).await?;
+        let (_, deltas) = turn(host, name, &format!("paced {}", scale.noise), noisy).await?;
         is_over.set(true);
         ensure!(deltas == scale.noise, "{deltas} of {} deltas came", scale.noise);
         Ok(())
