@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod session;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -106,11 +107,11 @@ impl Adapter for Memory {
     }
 
     fn read(&self, session: &str, stream: &str, offset: u64, max: u32) -> Result<Vec<u8>> {
-        Ok(range(self.session(session)?.stream(stream), offset, max).to_vec())
+        Ok(self.session(session)?.read(stream, offset, max))
     }
 
     fn replace(&mut self, epoch: Epoch, session: &str, stream: &str, data: Vec<u8>) -> Result<u64> {
-        Ok(self.writable(epoch, session)?.replace(epoch, stream, data))
+        Ok(self.writable(epoch, session)?.replace(epoch, stream, &data))
     }
 
     fn save_file(&mut self, epoch: Epoch, session: &str, file: FileInfo, content: Vec<u8>) -> Result<()> {

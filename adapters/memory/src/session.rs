@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use agent_host_adapter::{Append, Epoch, Error, FileInfo, Result, SessionChanges, SessionRecord, Snapshot, StreamInfo, plan_append};
 
+use crate::stream::Stream;
+
 /// A session with all that belongs to it.
 pub(crate) struct Session {
     /// The highest epoch that a write carried.
     epoch: Epoch,
     record: SessionRecord,
-    streams: BTreeMap<String, Vec<u8>>,
+    streams: BTreeMap<String, Stream>,
     files: BTreeMap<String, (FileInfo, Vec<u8>)>,
 }
 
@@ -46,30 +48,29 @@ impl Session {
         self.epoch = epoch;
     }
 
-    /// A stream's bytes; none if it was never written.
-    pub(crate) fn stream(&self, name: &str) -> &[u8] {
-        self.streams.get(name).map_or(&[], Vec::as_slice)
+    /// A stream's bytes from `offset`, at most `max`; none beyond its end, or if it was never written.
+    pub(crate) fn read(&self, name: &str, offset: u64, max: u32) -> Vec<u8> {
+        self.streams.get(name).map(|stream| stream.read(offset, usize::try_from(max).unwrap_or(usize::MAX))).unwrap_or_default()
     }
 
     pub(crate) fn append(&mut self, epoch: Epoch, name: &str, offset: u64, data: &[u8]) -> Result<u64> {
-        let stored = self.stream(name);
-        let length = stored.len() as u64;
+        let stored = self.streams.get(name);
+        let length = stored.map_or(0, Stream::len) as u64;
         let Append { expected, new } = plan_append(length, offset, data)?;
-        if range(stored, offset, u32::MAX).get(..expected.len()) != Some(expected) {
+        if stored.map(|stored| stored.read(offset, expected.len())).unwrap_or_default() != expected {
             return Err(Error::OffsetMismatch(length));
         }
         if !new.is_empty() {
-            self.streams.entry(name.to_owned()).or_default().extend_from_slice(new);
+            self.streams.entry(name.to_owned()).or_default().extend(new);
         }
         self.epoch = epoch;
         Ok(length + new.len() as u64)
     }
 
-    pub(crate) fn replace(&mut self, epoch: Epoch, name: &str, data: Vec<u8>) -> u64 {
+    pub(crate) fn replace(&mut self, epoch: Epoch, name: &str, data: &[u8]) -> u64 {
         self.epoch = epoch;
-        let length = data.len() as u64;
-        self.streams.insert(name.to_owned(), data);
-        length
+        self.streams.insert(name.to_owned(), data.into());
+        data.len() as u64
     }
 
     pub(crate) fn save_file(&mut self, epoch: Epoch, info: FileInfo, content: Vec<u8>) {

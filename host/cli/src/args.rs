@@ -133,6 +133,12 @@ pub enum Command {
         #[command(subcommand)]
         command: ComponentCommand,
     },
+    /// For those who write persistence adapters: tries one, and prints the contract that it must keep.
+    Adapter {
+        /// What to do.
+        #[command(subcommand)]
+        command: AdapterCommand,
+    },
     /// Copies everything from one store to another, and verifies it by digest, while no host uses either. Goes on where it was broken off.
     Copy {
         /// The store to copy from: sqlite:PATH, or a configuration file, whose persistence section it is then.
@@ -246,6 +252,57 @@ pub enum ComponentCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// What can be done for those who write persistence adapters.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum AdapterCommand {
+    /// Tries every promise of the contract against an adapter and its store, in sessions that are deleted again. Fails if one is broken.
+    Test(TestArguments),
+    /// Lists the promises that are tried, each with what the contract says.
+    Checks {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// An adapter that is tried, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct TestArguments {
+    /// The component: a file, or the name of one that ships with the host.
+    pub component: String,
+    /// What it is told when it is opened.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// What it may use, in JSON: {"databases": {"main": "sqlite:/PATH"}}. A relative path is relative to the working directory. The built-in sqlite has a database of its own unless it
+    /// is granted another one.
+    #[arg(long, value_name = "JSON")]
+    pub grants: Option<String>,
+    /// Tries only what has this in its name, such as streams or append; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// How long one check may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+    /// Random sequences of calls that are compared with the contract.
+    #[arg(long, value_name = "NUMBER", default_value_t = 64)]
+    pub sequences: u32,
+    /// Draws the random sequences of an earlier run again, whose report names it.
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// What is written must be there when the adapter is opened again, although it has one instance only.
+    #[arg(long)]
+    pub durable: bool,
+    /// Writes the report into this file for continuous integration, as JUnit's XML.
+    #[arg(long, value_name = "PATH")]
+    pub junit: Option<PathBuf>,
+    /// Prints the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Measures calls and bytes in a second by function, instead of trying anything.
+    #[arg(long, conflicts_with_all = ["only", "junit", "sequences", "seed", "durable", "timeout"])]
+    pub bench: bool,
 }
 
 /// Which running host is meant, and with which key.

@@ -1,6 +1,7 @@
 //! The binary `agent-host`: parse, configure, build, run, drain.
 #![forbid(unsafe_code)]
 
+pub mod adapter;
 pub mod agenda;
 pub mod app;
 pub mod args;
@@ -28,7 +29,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{
-    Arguments, Command, ComponentCommand, ComponentsCommand, HookCommand, HostArguments, Kind, ReferenceFormat, SandboxesCommand,
+    AdapterCommand, Arguments, Command, ComponentCommand, ComponentsCommand, HookCommand, HostArguments, Kind, ReferenceFormat,
+    SandboxesCommand,
 };
 use crate::config::environment::Process;
 use crate::config::{Loaded, Reach, Sources, reference};
@@ -96,6 +98,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Component { command: ComponentCommand::Inspect { ref file, json } }) => {
             runtime()?.block_on(components::inspect(file, json))?;
+        }
+        Some(Command::Adapter { command: AdapterCommand::Checks { json } }) => adapter::checks(json)?,
+        Some(Command::Adapter { command: AdapterCommand::Test(ref test) }) => {
+            let config = load(&arguments)?.config;
+            runtime()?.block_on(adapter::test(config.persistence, test))?;
         }
         Some(Command::Copy { ref from, ref to }) => {
             let copied = runtime()?.block_on(copy::copy(from, to))?;

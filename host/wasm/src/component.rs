@@ -151,7 +151,7 @@ impl Component {
     }
 
     /// Whether a persistence adapter says who may write a session.
-    pub(crate) fn has_leases(&self) -> bool {
+    pub fn has_leases(&self) -> bool {
         self.check("agent-host:persistence", &["leases"]).is_ok()
     }
 

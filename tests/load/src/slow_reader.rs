@@ -145,7 +145,8 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
             count("stalled")
         ),
     );
-    ensure!(peak_with - before < MEMORY, "the memory has grown by {}", megabytes(peak_with - before));
+    let cost = peak_with.saturating_sub(peak_without);
+    ensure!(cost < MEMORY, "the memory has grown by {}", megabytes(cost));
     Ok(())
 }
 

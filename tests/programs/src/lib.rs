@@ -105,6 +105,15 @@ pub fn faulty_adapter() -> PathBuf {
     adapter.build("faulty", &beside_the_test("faulty-adapter"))
 }
 
+/// The `sql` adapter breaking the promise that its configuration names, `tests/broken-adapter`. It is built below the test's target directory.
+///
+/// # Panics
+/// If cargo cannot build it.
+pub fn broken_adapter() -> PathBuf {
+    let adapter = Component { workspace: "tests/broken-adapter", package: "broken", environment: &[] };
+    adapter.build("broken", &beside_the_test("broken-adapter"))
+}
+
 /// A directory of this name where cargo puts what it builds with the test's profile.
 #[expect(clippy::expect_used, reason = "this is how a test fails")]
 fn beside_the_test(name: &str) -> PathBuf {

@@ -1,0 +1,115 @@
+//! `agent-host adapter`: for those who write persistence adapters.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_host_kit::{Options, Report, Subject, bench};
+use agent_host_wasm::exchange::{Origin, Plan};
+use agent_host_wasm::swap::Configuration as _;
+use agent_host_wasm::{Engine, EngineOptions, Source};
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use crate::args::TestArguments;
+use crate::components::{Configured, Grantor, builtin, builtin_names};
+use crate::config::schema;
+use crate::output;
+
+/// How long each function is measured.
+const BENCH: Duration = Duration::from_secs(1);
+
+/// Prints the promises that are tried.
+///
+/// # Errors
+/// If they cannot be printed.
+pub fn checks(wants_json: bool) -> anyhow::Result<()> {
+    if wants_json {
+        let checks: Vec<_> = agent_host_kit::list().map(|check| json!({"name": check.name, "promise": check.promise})).collect();
+        output::print_line(serde_json::to_string_pretty(&checks)?)?;
+        return Ok(());
+    }
+    for check in agent_host_kit::list() {
+        output::print_line(format_args!("{}\n    {}", check.name, check.promise))?;
+    }
+    Ok(())
+}
+
+/// Tries an adapter under the limits that are configured, and nothing else that is: a store that is in use must be named.
+///
+/// # Errors
+/// If it cannot be opened, or breaks a promise.
+pub async fn test(persistence: schema::Persistence, arguments: &TestArguments) -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir().context("failed to make a directory for the database of the built-in sqlite")?;
+    let subject = subject(persistence, arguments, scratch.path().join("adapter-test.db")).await?;
+    if arguments.bench {
+        return measure(&subject, arguments.json).await;
+    }
+    let options = Options {
+        only: arguments.only.clone(),
+        timeout: Duration::from_secs(arguments.timeout),
+        sequences: arguments.sequences,
+        seed: arguments.seed,
+        durable: arguments.durable.then_some(true),
+    };
+    let mut unread = None;
+    let report = agent_host_kit::run(&subject, &options, |tried| {
+        if !arguments.json && unread.is_none() {
+            unread = output::print_line(tried).err();
+        }
+    })
+    .await?;
+    if let Some(error) = unread {
+        return Err(error.into());
+    }
+    if let Some(path) = &arguments.junit {
+        std::fs::write(path, report.to_junit()?).with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    if arguments.json {
+        output::print_line(report.to_json()?)?
+    } else {
+        output::print_line(format_args!("\n{report}"))?
+    }
+    verdict(&report)
+}
+
+fn verdict(report: &Report) -> anyhow::Result<()> {
+    ensure!(!report.tried.is_empty(), "no check has such a name; `agent-host adapter checks` lists them");
+    ensure!(report.is_conformant(), "{} {} does not keep the contract", report.name, report.version);
+    Ok(())
+}
+
+async fn measure(subject: &Subject, wants_json: bool) -> anyhow::Result<()> {
+    let mut unread = None;
+    let figures = bench::run(subject, BENCH, |figure| {
+        if !wants_json && unread.is_none() {
+            unread = output::print_line(figure).err();
+        }
+    })
+    .await?;
+    if let Some(error) = unread {
+        return Err(error.into());
+    }
+    if wants_json {
+        output::print_line(serde_json::to_string_pretty(&figures)?)?;
+    }
+    Ok(())
+}
+
+/// `main` is the database of the built-in `sqlite`.
+async fn subject(persistence: schema::Persistence, arguments: &TestArguments, main: PathBuf) -> anyhow::Result<Subject> {
+    let TestArguments { component, set, grants, .. } = arguments;
+    let (source, origin) = match builtin(component) {
+        Some(Source::Builtin(name)) => (Source::Builtin(name.clone()), Origin::Builtin(name)),
+        _ => {
+            let path = PathBuf::from(component);
+            ensure!(path.is_file(), "there is no component {component}: it is a file, or one of {}", builtin_names());
+            (Source::File(path.clone()), Origin::File(path))
+        }
+    };
+    let grants =
+        grants.as_deref().map_or(Ok(json!({})), |grants| serde_json::from_str::<Value>(grants).context("--grants is not valid JSON"))?;
+    let plan = Plan { origin, config: Some(set.iter().cloned().collect()), grants: Some(grants) };
+    let options = Configured::new(persistence, main, Grantor::new()?, false).options(&plan).await.map_err(anyhow::Error::msg)?;
+    let engine = Engine::new(EngineOptions::default())?;
+    Ok(Subject::load(engine, source, options).await?)
+}
