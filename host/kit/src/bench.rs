@@ -149,7 +149,7 @@ impl Bench<'_> {
         bytes: usize,
         call: impl AsyncFn(usize, usize) -> anyhow::Result<()>,
     ) -> anyhow::Result<Figure> {
-        let most = if bytes == 0 { usize::MAX } else { BYTES / bytes / self.at_once };
+        let most = BYTES.checked_div(bytes).map_or(usize::MAX, |calls| calls / self.at_once);
         let began = Instant::now();
         let call = &call;
         let lanes = (0..self.at_once).map(|lane| async move {

@@ -10,7 +10,7 @@
 //! | `checks` | the promises, and how each is tried |
 //! | `model` | the contract as a store in memory, against which random sequences of calls are compared |
 //! | [`report`] | what came of it, for people and for machines |
-//! | [`bench`] | calls and bytes in a second, by function |
+//! | [`mod@bench`] | calls and bytes in a second, by function |
 //!
 //! Everything happens in sessions and profiles whose ids begin with `kit-` and a number drawn for the run, and which are deleted again: a store that has others keeps them.
 #![forbid(unsafe_code)]
