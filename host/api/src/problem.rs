@@ -200,7 +200,10 @@ impl From<&store::Error> for Problem {
             }
             Error::Unavailable(_) => {
                 tracing::warn!(%error, "the store did not answer a request");
-                Self::new(Code::StoreUnavailable, "the store does not answer; the same request may succeed later")
+                Self::new(
+                    Code::StoreUnavailable,
+                    "the store does not answer; the same request may succeed later. It may have been carried out, too: a message that names its messageId is accepted once, however often it is sent",
+                )
             }
             Error::OffsetMismatch(_) | Error::Corrupt(_) | Error::Other(_) => Self::internal("use the store", error),
         }

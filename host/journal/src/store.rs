@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
 use agent_host_session::path::RelativePath;
@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,6 +30,9 @@ const AWAY_AFTER: u32 = 3;
 const TRIES: usize = 6;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// For so long a store counts as away after a call failed, if nobody has asked since.
+const BELIEVED: Duration = Duration::from_secs(60);
+
 /// How long whoever wants to read a session waits for the journal to give back what it has of it.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -38,34 +42,48 @@ pub struct JournaledStore {
     disk: Arc<Disk>,
     /// Of the sessions that this host writes, the epoch under which the store has taken a write.
     taken: DashMap<SessionId, Epoch>,
-    availability: Arc<Availability>,
+    reads: Arc<Availability>,
+    writes: Arc<Availability>,
+    is_unhealthy: AtomicBool,
     _replay: DropGuard,
 }
 
-/// Whether the store behind answers.
-#[derive(Debug, Default)]
+/// Whether the store behind takes calls of one kind. A database that is locked, or full, may answer what reads and take no write.
+#[derive(Debug)]
 pub(crate) struct Availability {
+    /// What is said when it takes none any more.
+    away: &'static str,
     /// Calls that failed since the last one that did not.
     failures: AtomicU32,
-    is_unhealthy: AtomicBool,
+    failed_at: Mutex<Option<Instant>>,
 }
 
 impl Availability {
+    fn new(away: &'static str) -> Arc<Self> {
+        Arc::new(Self { away, failures: AtomicU32::new(0), failed_at: Mutex::new(None) })
+    }
+
     pub(crate) fn answered(&self) {
         // Looked at first: all sessions share it, and nearly always nothing changes.
         if self.failures.load(Ordering::Relaxed) != 0 && self.failures.swap(0, Ordering::Relaxed) >= AWAY_AFTER {
-            tracing::info!("the store answers again");
+            tracing::info!(before = self.away, "the store answers again");
         }
     }
 
     pub(crate) fn failed(&self, error: &Error) {
+        *self.failed_at.lock() = Some(Instant::now());
         if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == AWAY_AFTER {
-            tracing::error!(%error, "the store is away: what loaded sessions write is kept in the journal");
+            tracing::error!(%error, "{}", self.away);
         }
     }
 
     fn is_away(&self) -> bool {
         self.failures.load(Ordering::Relaxed) >= AWAY_AFTER
+    }
+
+    /// Whether it was away when it was last asked, and that is not long ago: nobody may have asked since.
+    fn is_away_by_now(&self) -> bool {
+        self.is_away() && self.failed_at.lock().is_some_and(|failed_at| failed_at.elapsed() < BELIEVED)
     }
 
     fn note<T>(&self, result: &Result<T, Error>) {
@@ -83,12 +101,21 @@ impl JournaledStore {
     /// If the directory cannot be used.
     pub fn open(inner: Arc<dyn Store>, options: Options) -> Result<Arc<Self>, OpenError> {
         let disk = Disk::open(options)?;
-        let availability = Arc::new(Availability::default());
+        let reads = Availability::new("the store is away: it cannot be read");
+        let writes = Availability::new("the store is away: what loaded sessions write is kept in the journal, if there is one");
         let stop = CancellationToken::new();
-        let replay = replay::run(Arc::clone(&disk), Arc::clone(&inner), Arc::clone(&availability));
+        let replay = replay::run(Arc::clone(&disk), Arc::clone(&inner), Arc::clone(&writes));
         // What it is in the middle of is done again, by the next one.
         tokio::spawn(stop.clone().run_until_cancelled_owned(replay));
-        Ok(Arc::new(Self { inner, disk, taken: DashMap::new(), availability, _replay: stop.drop_guard() }))
+        Ok(Arc::new(Self {
+            inner,
+            disk,
+            taken: DashMap::new(),
+            reads,
+            writes,
+            is_unhealthy: AtomicBool::new(false),
+            _replay: stop.drop_guard(),
+        }))
     }
 
     /// Shows in a registry what is counted.
@@ -103,9 +130,9 @@ impl JournaledStore {
                 Some(lane) => lane,
                 None => {
                     let can_be_kept = self.disk.is_kept() && self.taken.get(session).is_some_and(|taken| *taken == epoch);
-                    if !can_be_kept || !self.availability.is_away() {
+                    if !can_be_kept || !self.writes.is_away() {
                         let written = apply(self.inner.as_ref(), session, &head, body.clone()).await;
-                        self.availability.note(&written);
+                        self.writes.note(&written);
                         match written {
                             Ok(length) => {
                                 self.disk.is_not_needed();
@@ -140,8 +167,8 @@ impl JournaledStore {
         put.await.unwrap_or_else(|error| Err(PutError::Write(std::io::Error::other(error))))
     }
 
-    /// Tries an operation again while the store does not answer.
-    async fn patiently<T, F>(&self, operation: impl Fn() -> F) -> Result<T, Error>
+    /// Tries an operation of a kind again while the store does not answer.
+    async fn patiently<T, F>(&self, kind: &Availability, operation: impl Fn() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -150,9 +177,9 @@ impl JournaledStore {
         let mut pauses = pauses.build();
         loop {
             let result = operation().await;
-            self.availability.note(&result);
+            kind.note(&result);
             match result {
-                Err(error) if error.is_transient() && !self.availability.is_away() => match pauses.next() {
+                Err(error) if error.is_transient() && !kind.is_away() => match pauses.next() {
                     Some(pause) => tokio::time::sleep(pause).await,
                     None => return Err(error),
                 },
@@ -207,9 +234,9 @@ pub(crate) async fn apply(store: &dyn Store, session: &SessionId, head: &Head, b
 impl Store for JournaledStore {
     async fn health(&self) -> Result<(), Error> {
         let health = self.inner.health().await;
-        self.availability.note(&health);
+        self.reads.note(&health);
         let is_away = health.as_ref().is_err_and(Error::is_transient);
-        self.availability.is_unhealthy.store(is_away, Ordering::Relaxed);
+        self.is_unhealthy.store(is_away, Ordering::Relaxed);
         if self.disk.is_full() {
             return Err(Error::Unavailable("neither the persistence component nor the journal takes writes".to_owned()));
         }
@@ -225,8 +252,9 @@ impl Store for JournaledStore {
                 "the store does not take all writes: {bytes} of at most {max} bytes, of {sessions} sessions, wait in the journal"
             ));
         }
-        let is_away = self.availability.is_unhealthy.load(Ordering::Relaxed) || self.availability.is_away();
-        is_away.then(|| "the store does not answer; what loaded sessions write is kept in the journal".to_owned())
+        let is_away = self.is_unhealthy.load(Ordering::Relaxed) || self.reads.is_away_by_now() || self.writes.is_away_by_now();
+        let kept = if self.disk.is_kept() { "; what loaded sessions write is kept in the journal" } else { "" };
+        is_away.then(|| format!("the store does not take all calls{kept}"))
     }
 
     fn is_behind(&self, session: &SessionId) -> bool {
@@ -238,12 +266,12 @@ impl Store for JournaledStore {
     }
 
     async fn create_session(&self, epoch: Epoch, record: &SessionRecord) -> Result<(), Error> {
-        self.patiently(|| self.inner.create_session(epoch, record)).await
+        self.patiently(&self.writes, || self.inner.create_session(epoch, record)).await
     }
 
     async fn load_session(&self, id: &SessionId) -> Result<Option<Snapshot>, Error> {
         self.settle(id).await?;
-        self.patiently(|| self.inner.load_session(id)).await
+        self.patiently(&self.reads, || self.inner.load_session(id)).await
     }
 
     async fn update_session(&self, epoch: Epoch, id: &SessionId, changes: &RecordChanges) -> Result<(), Error> {
@@ -251,7 +279,7 @@ impl Store for JournaledStore {
     }
 
     async fn delete_session(&self, epoch: Epoch, id: &SessionId) -> Result<(), Error> {
-        self.patiently(|| self.inner.delete_session(epoch, id)).await?;
+        self.patiently(&self.writes, || self.inner.delete_session(epoch, id)).await?;
         if let Some(lane) = self.disk.lane(id) {
             let disk = Arc::clone(&self.disk);
             // A panic, which there is none, would leave what the store then refuses.
@@ -261,7 +289,7 @@ impl Store for JournaledStore {
     }
 
     async fn list_sessions(&self, cursor: Option<&str>, limit: u32) -> Result<Page, Error> {
-        self.patiently(|| self.inner.list_sessions(cursor, limit)).await
+        self.patiently(&self.reads, || self.inner.list_sessions(cursor, limit)).await
     }
 
     async fn append(&self, epoch: Epoch, session: &SessionId, stream: &StreamName, offset: u64, data: Bytes) -> Result<u64, Error> {
@@ -270,7 +298,7 @@ impl Store for JournaledStore {
 
     async fn read(&self, session: &SessionId, stream: &StreamName, offset: u64, max: u32) -> Result<Bytes, Error> {
         self.settle(session).await?;
-        self.patiently(|| self.inner.read(session, stream, offset, max)).await
+        self.patiently(&self.reads, || self.inner.read(session, stream, offset, max)).await
     }
 
     async fn replace(&self, epoch: Epoch, session: &SessionId, stream: &StreamName, data: Bytes) -> Result<u64, Error> {
@@ -292,7 +320,7 @@ impl Store for JournaledStore {
                 Err(error) => return Err(Error::Unavailable(format!("failed to read the journal of session {session}: {error}"))),
             }
         }
-        self.patiently(|| self.inner.read_file(session, path, offset, max)).await
+        self.patiently(&self.reads, || self.inner.read_file(session, path, offset, max)).await
     }
 
     async fn delete_file(&self, epoch: Epoch, session: &SessionId, path: &RelativePath) -> Result<(), Error> {
@@ -300,34 +328,34 @@ impl Store for JournaledStore {
     }
 
     async fn acquire_lease(&self, session: &SessionId, owner: &Owner, ttl: Duration) -> Result<Lease, Error> {
-        self.patiently(|| self.inner.acquire_lease(session, owner, ttl)).await
+        self.patiently(&self.writes, || self.inner.acquire_lease(session, owner, ttl)).await
     }
 
     async fn renew_leases(&self, owner: &str, ttl: Duration, sessions: &[SessionId]) -> Result<Vec<SessionId>, Error> {
-        self.patiently(|| self.inner.renew_leases(owner, ttl, sessions)).await
+        self.patiently(&self.writes, || self.inner.renew_leases(owner, ttl, sessions)).await
     }
 
     async fn release_lease(&self, session: &SessionId, owner: &str) -> Result<(), Error> {
-        self.patiently(|| self.inner.release_lease(session, owner)).await
+        self.patiently(&self.writes, || self.inner.release_lease(session, owner)).await
     }
 
     async fn lease(&self, session: &SessionId) -> Result<Option<Lease>, Error> {
-        self.patiently(|| self.inner.lease(session)).await
+        self.patiently(&self.reads, || self.inner.lease(session)).await
     }
 
     async fn list_profiles(&self) -> Result<Vec<ProfileSummary>, Error> {
-        self.patiently(|| self.inner.list_profiles()).await
+        self.patiently(&self.reads, || self.inner.list_profiles()).await
     }
 
     async fn load_profile(&self, id: &ProfileId) -> Result<Option<Profile>, Error> {
-        self.patiently(|| self.inner.load_profile(id)).await
+        self.patiently(&self.reads, || self.inner.load_profile(id)).await
     }
 
     async fn save_profile(&self, profile: &Profile) -> Result<(), Error> {
-        self.patiently(|| self.inner.save_profile(profile)).await
+        self.patiently(&self.writes, || self.inner.save_profile(profile)).await
     }
 
     async fn delete_profile(&self, id: &ProfileId) -> Result<(), Error> {
-        self.patiently(|| self.inner.delete_profile(id)).await
+        self.patiently(&self.writes, || self.inner.delete_profile(id)).await
     }
 }

@@ -367,3 +367,16 @@ async fn whatever_a_store_fails_at_it_has_everything_in_the_end() {
         assert_eq!(scene.refused(), 0, "seed {seed}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_can_be_read_and_takes_no_write_is_not_well() {
+    let scene = Scene::new(MEBIBYTE).await;
+    scene.behind.fail_writes(true);
+    let other = record(SessionId::new("two").unwrap());
+    assert!(matches!(scene.store.create_session(Epoch::FIRST, &other).await, Err(Error::Unavailable(_))));
+    assert!(scene.store.load_session(&id()).await.unwrap().is_some());
+    assert!(scene.store.degradation().is_some(), "that it can be read does not help those who write");
+    scene.behind.fail_writes(false);
+    scene.store.create_session(Epoch::FIRST, &other).await.unwrap();
+    assert_eq!(scene.store.degradation(), None);
+}

@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use super::settings::Leases;
 use super::{Error, Manager};
 use crate::id::SessionId;
-use crate::ports::store::{self, MAX_RENEW_SESSIONS};
+use crate::ports::store::{self, Lease, MAX_RENEW_SESSIONS};
 use crate::task::{Command, Context};
 
 /// So many times a lease is prolonged within its time: a store that is away for a moment costs none.
@@ -26,6 +26,17 @@ impl Manager {
             Ok(lease) => Err(Error::Owned { id: id.clone(), address: lease.owner.address, expires_in: lease.expires_in }),
             Err(store::Error::NotFound(_)) => Err(Error::SessionNotFound(id.clone())),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Of a session that this host has not loaded: whether another one may have it.
+    pub(super) async fn check_free(&self, id: &SessionId) -> Result<(), Error> {
+        let Some(Leases { owner, .. }) = &self.context.settings.leases else { return Ok(()) };
+        match self.context.store.lease(id).await? {
+            Some(Lease { owner: other, expires_in }) if other.id != owner.id && !expires_in.is_zero() => {
+                Err(Error::Owned { id: id.clone(), address: other.address, expires_in })
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -117,7 +117,12 @@ impl Manager {
     /// # Errors
     /// If there is no such session, or the store fails.
     pub async fn get(&self, id: &SessionId) -> Result<View, Error> {
-        let stored = |loaded: task::Loaded| (loaded.state.view(Sequence::before(loaded.epoch.next())), None);
+        let shares_store = self.context.settings.leases.is_some();
+        let stored = |loaded: task::Loaded| {
+            // Nothing comes between this and the first event of the host that loads the session next, unless that may be another host before this one.
+            let sequence = if shares_store { Sequence(0) } else { Sequence::before(loaded.epoch.next()) };
+            (loaded.state.view(sequence), None)
+        };
         let (view, reveal) = self.look(id, |reply| Command::View { reply }, stored).await?;
         self.revealed(id, reveal).await?;
         Ok(view)
@@ -338,7 +343,7 @@ impl Manager {
             return Ok(());
         }
         match self.context.store.load_session(id).await? {
-            Some(_) => Ok(()),
+            Some(_) => self.check_free(id).await,
             None => Err(Error::SessionNotFound(id.clone())),
         }
     }

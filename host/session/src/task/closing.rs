@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Reply, Task};
-use crate::event::Runtime;
+use crate::event::{Event, Runtime};
 use crate::manager::{Error, ListChange};
 use crate::ports::store;
 use crate::run::{End, Purpose, RunCommand};
@@ -94,6 +94,13 @@ impl Task {
             }
             Some(Why::Deleted(reply)) => drop(reply.send(Err(error.clone().into()))),
             Some(Why::Shutdown | Why::Fenced | Why::GivenUp) | None => {}
+        }
+        if let store::Error::StaleEpoch(_) | store::Error::OffsetMismatch(_) = error
+            && self.recorder.epoch_taken
+        {
+            let message =
+                "another host has taken the session over: what was shown here last may not be stored, and that host goes on".to_owned();
+            self.publish([Event::Failed { code: "TAKEN_OVER".to_owned(), message }]);
         }
         let why = if error.is_transient() { Why::GivenUp } else { Why::Fenced };
         self.closing = Some(Closing { give_up_at: Some(Instant::now()), run_was_told: true, ..Closing::new(why) });
@@ -214,7 +221,7 @@ impl Task {
         self.state.runtime = Runtime::default();
         // Numbers of an epoch that was not taken would be given out again by the next host.
         if self.recorder.epoch_taken {
-            self.show(vec![crate::event::Event::StatusChanged { runtime: Runtime::default() }]);
+            self.show(vec![Event::StatusChanged { runtime: Runtime::default() }]);
         }
         self.publish_listed();
         true
