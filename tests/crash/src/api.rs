@@ -43,7 +43,7 @@ impl Answer {
     }
 
     /// Whether trying again is what the host asks for, or all that can be done.
-    fn asks_to_try_again(&self) -> bool {
+    pub fn asks_to_try_again(&self) -> bool {
         match self {
             Self::Lost | Self::Came { status: 429 | 503, .. } => true,
             // Until the lease of the host that is gone has ended.

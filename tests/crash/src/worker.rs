@@ -179,7 +179,7 @@ impl Client<'_> {
     /// Asks once for something that no promise depends on.
     async fn ask(&self, method: Method, what: &str) {
         let answer = self.place.api.once(method, &format!("/sessions/{}{what}", self.id), None).await;
-        if !matches!(answer, Answer::Lost | Answer::Came { status: 503, .. }) {
+        if !answer.asks_to_try_again() {
             self.expect(what, &answer);
         }
     }
