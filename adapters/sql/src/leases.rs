@@ -36,11 +36,10 @@ pub(crate) fn release(database: &Database, session: &str, owner: &str) -> Result
 }
 
 pub(crate) fn get(database: &Database, session: &str) -> Result<Option<Lease>> {
-    let now = dialect::now(database.dialect());
-    let sql = format!(
-        "SELECT owner, address, CASE WHEN expires > {now} THEN expires - {now} ELSE 0 END AS expires_in FROM leases WHERE session = ?1"
-    );
+    // The clock is read once: between two readings the lease could end.
+    let sql = format!("SELECT owner, address, expires - {} AS expires_in FROM leases WHERE session = ?1", dialect::now(database.dialect()));
     let Some(mut row) = database.query_one(&sql, params![session])? else { return Ok(None) };
     let owner = Owner { id: row.take("owner")?, address: row.take("address")? };
-    Ok(Some(Lease { owner, expires_in: row.take("expires_in")? }))
+    let expires_in: i64 = row.take("expires_in")?;
+    Ok(Some(Lease { owner, expires_in: expires_in.max(0).unsigned_abs() }))
 }

@@ -1,7 +1,7 @@
 //! `agent-host copy`: everything from one store to another, while no host runs on either.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_host_wasm::copy::{Copier, Totals, Writes};
 use agent_host_wasm::exchange::Plan;
@@ -12,6 +12,7 @@ use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::components::{Configured, Grantor};
+use crate::config::database::without_password;
 use crate::config::environment::Process;
 use crate::config::{self, Config, Sources};
 use crate::data_dir::DataDir;
@@ -22,12 +23,13 @@ struct Place {
     _lock: Option<DataDir>,
 }
 
-/// Copies from one store to another and gives what was copied. A store is `sqlite:PATH`, or the path of a configuration file, whose `[persistence]` it is then.
+/// Copies from one store to another and gives what was copied. A store is `sqlite:PATH`, `postgres://…` (or a reference to it, `env:NAME`), or the path of a configuration file,
+/// whose `[persistence]` it is then.
 /// A copy that was broken off goes on when it is begun again.
 pub async fn copy(from: &str, to: &str) -> anyhow::Result<Totals> {
-    anyhow::ensure!(from != to, "both stores are {from}");
-    let source = open(from, true).await.with_context(|| format!("failed to open the store to copy from, {from}"))?;
-    let target = open(to, false).await.with_context(|| format!("failed to open the store to copy to, {to}"))?;
+    anyhow::ensure!(from != to, "both stores are {}", without_password(from));
+    let source = open(from, true).await.with_context(|| format!("failed to open the store to copy from, {}", without_password(from)))?;
+    let target = open(to, false).await.with_context(|| format!("failed to open the store to copy to, {}", without_password(to)))?;
     // Draws nothing where nobody looks.
     let bar = ProgressBar::new(0);
     bar.set_style(
@@ -54,7 +56,13 @@ async fn open(store: &str, must_exist: bool) -> anyhow::Result<Place> {
         let sources = Sources { file, flags, environment: &Process, working_dir: &working_dir };
         Ok(config::load(&sources)?.config)
     };
+    let is_postgres = ["postgres://", "postgresql://", "env:", "file:"].iter().any(|prefix| store.starts_with(prefix));
     let (config, main, lock) = match store.strip_prefix("sqlite:") {
+        None if is_postgres => {
+            flags.insert("persistence.component".to_owned(), "postgresql".to_owned());
+            flags.insert("persistence.grants.databases".to_owned(), format!("{{ main = {} }}", toml::Value::from(store)));
+            (load(None, &flags)?, PathBuf::new(), None)
+        }
         Some(path) => {
             let path = working_dir.join(path);
             anyhow::ensure!(!must_exist || path.is_file(), "there is no database {}", path.display());

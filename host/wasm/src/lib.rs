@@ -53,4 +53,4 @@ pub use grants::Grants;
 pub use hooks::{Hook, HookOptions, Hooks};
 pub use limits::Limits;
 pub use persistence::{Persistence, PersistenceOptions};
-pub use sql::{Database, SqliteOptions};
+pub use sql::{Database, PostgresOptions, SqliteOptions};

@@ -45,6 +45,21 @@ async fn the_adapters_that_ship_keep_the_contract() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn the_sql_adapter_keeps_the_contract_in_postgresql() {
+    let Some(server) = agent_host_test_programs::postgres() else { return };
+    let host = Setup::new().start().await;
+    let (url, password) = server.url_and_password("postgres");
+    let grants = json!({"databases": {"main": {"url": url, "password": "env:PGPASSWORD"}}}).to_string();
+    let mut command = host.command();
+    command.args(["adapter", "test", "postgresql", "--json", "--durable", "--grants", &grants]).env("PGPASSWORD", password);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let report = report(&output);
+    assert_eq!((outcomes(&report, "broken").len(), outcomes(&report, "skipped").len()), (0, 0), "{report:#}");
+}
+
 /// What an adapter breaks, the checks that are made, and the one that must find it.
 const BROKEN: [(&str, &[&str], &str); 10] = [
     ("tail", &["streams.bytes"], "streams.bytes_come_back"),

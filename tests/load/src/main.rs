@@ -56,6 +56,7 @@ enum Part {
     Hooks,
     Swaps,
     Migration,
+    MigrationPostgresql,
     Adapter,
     Modal,
 }
@@ -168,6 +169,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if is_wanted(Part::Migration) {
         migration::measure(scale, &mut report).await?;
+    }
+    if is_wanted(Part::MigrationPostgresql) {
+        migration::measure_postgresql(scale, &mut report).await?;
     }
     if is_wanted(Part::Adapter) {
         adapter::measure(scale, &mut report).await?;

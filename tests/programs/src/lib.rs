@@ -16,11 +16,15 @@ mod claude;
 mod component;
 mod install;
 mod modal;
+#[cfg(unix)]
+mod postgres;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use component::Component;
+#[cfg(unix)]
+pub use postgres::{PostgresServer, Stop};
 
 /// The `claude` that tests are written for. A newer one may print other lines.
 pub const CLAUDE_VERSION: &str = claude::VERSION;
@@ -57,6 +61,18 @@ pub fn official_modal() -> Option<(PathBuf, PathBuf)> {
     match modal::find(&python) {
         Ok(directory) => Some((python, directory)),
         Err(error) => missing(&format!("Modal's client for Python is needed: {error}")),
+    }
+}
+
+/// A PostgreSQL server of the test's own, which has begun to serve.
+///
+/// # Panics
+/// If it is not installed and `CI` is set, or if it does not start.
+#[cfg(unix)]
+pub fn postgres() -> Option<PostgresServer> {
+    match postgres::find() {
+        Ok(programs) => Some(PostgresServer::start(programs)),
+        Err(error) => missing(&format!("PostgreSQL is needed: {error}")),
     }
 }
 

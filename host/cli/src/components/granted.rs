@@ -12,8 +12,8 @@ use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
+use crate::config::database::Database;
 use crate::config::environment::Process;
-use crate::config::grant::Database;
 use crate::config::{Sources, read_grants, schema};
 
 /// Makes grants out of what is configured or asked for. Clones share the databases that are open.
@@ -41,16 +41,11 @@ impl Grantor {
     /// Opens what has to be open.
     pub async fn open(&self, grants: schema::Grants) -> Result<Grants, String> {
         let schema::Grants { databases, dirs, net, http, env } = grants;
-        let open = Arc::clone(&self.databases);
-        let opening = move || {
-            let open = |(name, Database::Sqlite(path)): (String, Database)| match open.sqlite(&path, &SqliteOptions::default()) {
-                Ok(database) => Ok((name, database)),
-                Err(error) => Err(format!("failed to open the database {name:?}, {}: {error}", path.display())),
-            };
-            databases.into_iter().map(open).collect::<Result<BTreeMap<_, _>, _>>()
-        };
-        let databases =
-            tokio::task::spawn_blocking(opening).await.map_err(|error| format!("opening the databases broke off: {error}"))??;
+        let mut open = BTreeMap::new();
+        for (name, database) in databases {
+            let opened = self.open_database(database).await.map_err(|error| format!("failed to open the database {name:?}: {error}"))?;
+            open.insert(name, opened);
+        }
         let directory = |directory: crate::config::grant::Directory| Directory {
             host: directory.host,
             guest: directory.guest,
@@ -59,10 +54,21 @@ impl Grantor {
         Ok(Grants {
             directories: dirs.into_iter().map(directory).collect(),
             environment: env.into_iter().map(|(name, value)| (name, value.value().expose_secret().to_owned())).collect(),
-            databases,
+            databases: open,
             network: net,
             http,
         })
+    }
+
+    async fn open_database(&self, database: Database) -> Result<agent_host_wasm::Database, String> {
+        match database {
+            Database::Sqlite(path) => {
+                let databases = Arc::clone(&self.databases);
+                let opening = tokio::task::spawn_blocking(move || databases.sqlite(&path, &SqliteOptions::default()));
+                opening.await.map_err(|error| format!("it broke off: {error}"))?.map_err(|error| error.to_string())
+            }
+            Database::Postgresql(options) => self.databases.postgres(&options).await.map_err(|error| error.to_string()),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub use self::persistence::Configured;
 use crate::output;
 
 /// What users call the components that ship with the host, and what the host does.
-const BUILTIN: [(&str, &str); 2] = [("sqlite", "sql"), ("memory", "memory")];
+const BUILTIN: [(&str, &str); 3] = [("sqlite", "sql"), ("postgresql", "postgresql"), ("memory", "memory")];
 
 /// The component of a name that users know.
 pub fn builtin(name: &str) -> Option<Source> {

@@ -8,11 +8,15 @@ use agent_host_wasm::{PersistenceOptions, Source};
 use async_trait::async_trait;
 
 use super::granted::{Grantor, instances, limits};
-use crate::config::grant::{Component, Database};
+use crate::config::database::Database;
+use crate::config::grant::Component;
 use crate::config::schema;
 
-/// The database that the built-in `sqlite` opens, unless it is granted another one by this name.
+/// The database that the built-in `sqlite` and `postgresql` open, unless their configuration names another.
 const MAIN: &str = "main";
+
+/// The built-in component whose database has to be named.
+const POSTGRESQL: &str = "postgresql";
 
 /// What the configuration file says of the persistence adapter.
 pub struct Configured {
@@ -47,6 +51,7 @@ impl Configuration for Configured {
     fn source(&self) -> Source {
         match &self.persistence.component {
             Component::Sqlite => Source::Builtin("sql".to_owned()),
+            Component::Postgresql => Source::Builtin(POSTGRESQL.to_owned()),
             Component::Memory => Source::Builtin("memory".to_owned()),
             Component::File(path) => Source::File(path.clone()),
         }
@@ -57,6 +62,16 @@ impl Configuration for Configured {
         let mut grants = self.grantor.asked("persistence.grants", plan.grants.as_ref(), &persistence.grants)?;
         if self.has_main(plan) {
             grants.databases.entry(MAIN.to_owned()).or_insert_with(|| Database::Sqlite(self.main.clone()));
+        }
+        let needs_database = match &plan.origin {
+            Origin::Builtin(name) => name == POSTGRESQL,
+            Origin::Configured => persistence.component == Component::Postgresql,
+            Origin::File(_) | Origin::Upload => false,
+        };
+        if needs_database && !grants.databases.values().any(|database| matches!(database, Database::Postgresql(_))) {
+            return Err("the component \"postgresql\" needs the database that it keeps everything in: persistence.grants.databases = \
+                        { main = \"postgres://USER@HOST/DATABASE\" }"
+                .to_owned());
         }
         let config = plan.config.as_ref().unwrap_or(&persistence.config);
         Ok(PersistenceOptions {

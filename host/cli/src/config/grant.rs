@@ -1,4 +1,4 @@
-//! Settings that grant something: the persistence component and what it may use, the origins of web pages.
+//! Settings that grant something: the persistence component and what it may use, the origins of web pages. Databases are in `database`.
 
 use std::path::PathBuf;
 
@@ -15,6 +15,8 @@ use super::setting::Shape;
 pub enum Component {
     /// The built-in one that keeps everything in a SQLite database.
     Sqlite,
+    /// The same, in a PostgreSQL database.
+    Postgresql,
     /// The built-in one that keeps everything in memory.
     Memory,
     /// One's own: the absolute path of a component.
@@ -25,13 +27,14 @@ impl Read for Component {
     const SHAPE: Shape = Shape::Text;
 
     fn type_name() -> String {
-        "`\"sqlite\"` or `\"memory\"` or the path of a .wasm file".into()
+        "`\"sqlite\"`, `\"postgresql\"`, `\"memory\"` or the path of a .wasm file".into()
     }
 
     fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {
-        let expected = r#""sqlite", "memory" or the path of a .wasm file"#;
+        let expected = r#""sqlite", "postgresql", "memory" or the path of a .wasm file"#;
         match text::<Self>(node, expected)? {
             "sqlite" => Ok(Self::Sqlite),
+            "postgresql" => Ok(Self::Postgresql),
             "memory" => Ok(Self::Memory),
             path if path.ends_with(".wasm") => {
                 let path = context.resolve(&node.place, path);
@@ -60,29 +63,6 @@ impl Read for WasmFile {
     fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {
         let path = context.resolve(&node.place, text::<Self>(node, "the path of a .wasm file")?);
         if path.is_file() { Ok(Self(path)) } else { Err(refuse::<Self>(node, format!("there is no file {}", path.display()))) }
-    }
-}
-
-/// A database that a component may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Database {
-    /// A SQLite database file, by its absolute path. Made if it is not there.
-    Sqlite(PathBuf),
-}
-
-impl Read for Database {
-    const SHAPE: Shape = Shape::Text;
-
-    fn type_name() -> String {
-        "`sqlite:PATH`".into()
-    }
-
-    fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {
-        let expected = r#""sqlite:PATH""#;
-        match text::<Self>(node, expected)?.strip_prefix("sqlite:") {
-            Some(path) if !path.is_empty() => Ok(Self::Sqlite(context.resolve(&node.place, path))),
-            _ => Err(refuse::<Self>(node, format!("expected {expected}"))),
-        }
     }
 }
 

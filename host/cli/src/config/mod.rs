@@ -18,6 +18,7 @@
 //! | [`profiles`] | the directory of agent profiles |
 
 pub mod choice;
+pub mod database;
 pub mod environment;
 mod error;
 pub mod grant;

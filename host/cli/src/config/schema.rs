@@ -11,7 +11,8 @@ use agent_host_api::Origin;
 use agent_host_wasm::grants::{HttpRule, NetworkRule};
 
 use super::choice::{Begin, InterruptedTurn, Isolation, LogFormat, Network, OnStart, Provider};
-use super::grant::{Component, Database, Directory, WasmFile};
+use super::database::Database;
+use super::grant::{Component, Directory, WasmFile};
 use super::hook::HookName;
 use super::secret::{ApiKey, Secret};
 use super::setting::section;

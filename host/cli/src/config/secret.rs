@@ -23,6 +23,14 @@ impl Secret {
     pub fn value(&self) -> &SecretString {
         &self.value
     }
+
+    /// The text, if it is the value of a reference.
+    pub(super) fn referred(self, node: &Node) -> Result<String, Error> {
+        match self.reference {
+            Some(_) => Ok(self.value.expose_secret().to_owned()),
+            None => Err(Error::bad_secret(node, "it is not written into the configuration; refer to it as \"env:NAME\" or \"file:PATH\"")),
+        }
+    }
 }
 
 impl fmt::Debug for Secret {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
-use super::sqlite::value_bytes;
+use super::rows::value_bytes;
 use super::{Database, Error, RowSet, Transaction as Open};
 use crate::bindings::agent_host::sql::sql::{self as wit, Dialect, Statement, Value};
 use crate::grants::Denial;

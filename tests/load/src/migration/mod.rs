@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_host_tests::{Answer, Blocks, Client, Host};
+use agent_host_tests::{Answer, Blocks, Client, Host, Setup};
 use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
@@ -40,8 +40,27 @@ const LOOK: Duration = Duration::from_millis(100);
 const PROFILES: usize = 5;
 const DELETION: usize = 7;
 
+/// From one SQLite file to another.
 pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
-    let mut host = setup()?.set("limits.connections", 2000).start().await;
+    run(scale, report, setup()?, "", |new| vec![sqlite(new)]).await
+}
+
+/// From SQLite to PostgreSQL, and from there to another SQLite file, in one go: what the second one has came through the server.
+pub(crate) async fn measure_postgresql(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+    let server = agent_host_test_programs::postgres().context("there is no PostgreSQL on this machine")?;
+    let (url, password) = server.url_and_password("postgres");
+    let grants = json!({"databases": {"main": {"url": url, "password": "env:PGPASSWORD"}}});
+    let there = json!({"builtin": "postgresql", "grants": grants});
+    let setup = setup()?.with_variable("PGPASSWORD", password);
+    run(scale, report, setup, " to PostgreSQL and back", |new| vec![there.clone(), sqlite(new)]).await
+}
+
+fn sqlite(path: &Path) -> Value {
+    json!({"builtin": "sqlite", "grants": {"databases": {"main": format!("sqlite:{}", path.display())}}})
+}
+
+async fn run(scale: Scale, report: &mut Report, setup: Setup, route: &str, steps: impl Fn(&Path) -> Vec<Value>) -> anyhow::Result<()> {
+    let mut host = setup.set("limits.connections", 2000).start().await;
     fill::fill(&host, scale).await?;
     host.stop().await;
     let (old, new) = (host.data_directory().join("agent-host.db"), host.beside("other.db"));
@@ -52,26 +71,29 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
         (0..scale.working).map(fill::id).map(length).collect::<anyhow::Result<_>>()?
     };
     host.start_again().await;
-    let done = migrate(&host, scale, &new).await?;
+    let done = migrate(&host, scale, &steps(&new)).await?;
     host.stop().await;
 
-    let what = format!("migration of {} sessions, {}", scale.stored, megabytes(filled.bytes));
-    let Migration { window: (_, took), ref answer, memory: (resting, most), .. } = done;
-    let pause = answer.get("pauseMs").and_then(Value::as_f64).context("the pause was not reported")?;
-    let copied = answer.pointer("/copied/bytes").and_then(Value::as_u64).context("nothing was copied")?;
-    let speed = megabytes((copied as f64 / took.as_secs_f64()) as u64);
-    report.add(format!("{what}, under {} busy sessions", scale.working), format!("{}, {speed}/s", time(took)));
-    report.add("pause of writes in the migration", time(Duration::from_secs_f64(pause / 1e3)));
+    let what = format!("migration{route} of {} sessions, {}", scale.stored, megabytes(filled.bytes));
+    let Migration { memory: (resting, most), .. } = done;
+    for Step { window: (_, took), answer } in &done.steps {
+        let pause = answer.get("pauseMs").and_then(Value::as_f64).context("the pause was not reported")?;
+        let copied = answer.pointer("/copied/bytes").and_then(Value::as_u64).context("nothing was copied")?;
+        let speed = megabytes((copied as f64 / took.as_secs_f64()) as u64);
+        report.add(format!("{what}, under {} busy sessions", scale.working), format!("{}, {speed}/s", time(*took)));
+        report.add("pause of writes in the migration", time(Duration::from_secs_f64(pause / 1e3)));
+        ensure!(Duration::from_secs_f64(pause / 1e3) < MAX_PAUSE, "writes waited for {pause} ms");
+    }
     report.add("memory (RSS) before the migration, and at most during it", format!("{}, {}", megabytes(resting), megabytes(most)));
-    done.load.report(report, scale.working, &[done.window], "the migration")?;
+    let windows: Vec<_> = done.steps.iter().map(|step| step.window).collect();
+    done.load.report(report, scale.working, &windows, "the migration")?;
     let (failed, gaps) = (done.load.failed(), done.load.gaps());
     let turns: usize = done.turns.values().sum();
     report.add(
-        format!("in {turns} turns, {} creations, {} deletions and the migration", done.created.len(), done.deleted.len()),
+        format!("in {turns} turns, {} creations, {} deletions and the migration{route}", done.created.len(), done.deleted.len()),
         format!("{failed} failed requests, {gaps} lost or doubled events"),
     );
     ensure!(failed == 0 && gaps == 0, "{failed} failed requests, {gaps} lost or doubled events");
-    ensure!(Duration::from_secs_f64(pause / 1e3) < MAX_PAUSE, "writes waited for {pause} ms");
 
     // Before the host changes anything by being started.
     let (old, new) = (Stored::open(&old)?, Stored::open(&new)?);
@@ -89,11 +111,16 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
     check_blocks(&host, &done.turns).await
 }
 
+/// One exchange of the store: when it was, and what the host said of it.
+struct Step {
+    window: (Instant, Duration),
+    answer: Value,
+}
+
 /// A migration and what went on meanwhile.
 struct Migration {
     load: Load,
-    window: (Instant, Duration),
-    answer: Value,
+    steps: Vec<Step>,
     /// Resident memory of the host in bytes: before it, and at most during it.
     memory: (u64, u64),
     /// Turns by session.
@@ -105,7 +132,7 @@ struct Migration {
     profiles: BTreeMap<String, Option<String>>,
 }
 
-async fn migrate(host: &Host, scale: Scale, new: &Path) -> anyhow::Result<Migration> {
+async fn migrate(host: &Host, scale: Scale, steps: &[Value]) -> anyhow::Result<Migration> {
     let load = Load::default();
     let message = busy::message(Some(FILE_BYTES));
     let working = try_join_all((0..scale.working).map(async |place| {
@@ -119,27 +146,28 @@ async fn migrate(host: &Host, scale: Scale, new: &Path) -> anyhow::Result<Migrat
         tokio::time::sleep(STEADY).await;
         let client = admin(host)?;
         let resting = resident(host)?;
-        let began = Instant::now();
-        let asked = ask(&client, new);
-        tokio::pin!(asked);
         let mut most = resting;
-        let answer = loop {
-            tokio::select! {
-                answer = &mut asked => break answer,
-                () = tokio::time::sleep(LOOK) => most = most.max(resident(host)?),
-            }
-        };
-        let window = (began, began.elapsed());
-        let answer = answer.expect(200);
-        tokio::time::sleep(AFTERWARDS).await;
+        let mut done = Vec::new();
+        for step in steps {
+            let began = Instant::now();
+            let asked = ask(&client, step);
+            tokio::pin!(asked);
+            let answer = loop {
+                tokio::select! {
+                    answer = &mut asked => break answer,
+                    () = tokio::time::sleep(LOOK) => most = most.max(resident(host)?),
+                }
+            };
+            done.push(Step { window: (began, began.elapsed()), answer: answer.expect(200) });
+            tokio::time::sleep(AFTERWARDS).await;
+        }
         load.stop();
-        Ok((window, answer, (resting, most)))
+        Ok((done, (resting, most)))
     };
-    let (turns, created, profiles, (window, answer, memory)) =
-        tokio::try_join!(working, creating, change_profiles(host, &load), migrating)?;
+    let (turns, created, profiles, (steps, memory)) = tokio::try_join!(working, creating, change_profiles(host, &load), migrating)?;
     let (created, deleted): (Vec<_>, Vec<_>) = created.into_iter().unzip();
     let [created, deleted] = [created, deleted].map(|lists| lists.into_iter().flatten().collect());
-    Ok(Migration { load, window, answer, memory, turns: turns.into_iter().collect(), created, deleted, profiles })
+    Ok(Migration { load, steps, memory, turns: turns.into_iter().collect(), created, deleted, profiles })
 }
 
 fn admin(host: &Host) -> anyhow::Result<Client> {
@@ -149,10 +177,9 @@ fn admin(host: &Host) -> anyhow::Result<Client> {
 }
 
 /// Beside [`Operator::swap_named`](agent_host_tests::Operator::swap_named), which does not wait for so long.
-async fn ask(client: &Client, new: &Path) -> Answer {
-    let grants = json!({"databases": {"main": format!("sqlite:{}", new.display())}});
+async fn ask(client: &Client, step: &Value) -> Answer {
     let request = client.request(reqwest::Method::PUT, "/admin/persistence?migrate=true").timeout(DEADLINE);
-    client.send(request.json(&json!({"builtin": "sqlite", "grants": grants}))).await
+    client.send(request.json(step)).await
 }
 
 /// Adds, changes and deletes agent profiles.

@@ -49,7 +49,7 @@ fn an_error_names_key_value_and_place() {
         ),
         (
             "persistence.component = 'postgres'",
-            r#"agent-host.toml:1:25: persistence.component = "postgres": expected "sqlite", "memory" or the path of a .wasm file"#.into(),
+            r#"agent-host.toml:1:25: persistence.component = "postgres": expected "sqlite", "postgresql", "memory" or the path of a .wasm file"#.into(),
         ),
         (
             "persistence.component = 'a.wasm'",
@@ -57,7 +57,11 @@ fn an_error_names_key_value_and_place() {
         ),
         (
             "[persistence.grants]\ndatabases = { main = 'pg:x' }",
-            r#"agent-host.toml:2:22: persistence.grants.databases.main = "pg:x": expected "sqlite:PATH""#.into(),
+            r#"agent-host.toml:2:22: persistence.grants.databases.main = "pg:x": expected "sqlite:PATH", "postgres://USER@HOST/DATABASE" or a table such as { url = "postgres://USER@HOST/DATABASE", password = "env:NAME" }"#.into(),
+        ),
+        (
+            "[persistence.grants]\ndatabases = { main = 'postgres://a:s3cret@db/b' }",
+            r#"agent-host.toml:2:22: persistence.grants.databases.main = (hidden): a password is not written into the configuration, which is copied, committed and shown; write { url = "postgres://USER@HOST/DATABASE", password = "env:NAME" }, or refer to the whole URL as "env:NAME""#.into(),
         ),
         (
             "[[persistence.grants.dirs]]\nhost = 'x'\nguest = 'data'",

@@ -8,7 +8,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::choice::{Begin, Isolation, LogFormat, Provider};
-use super::grant::{Component, Database, Directory};
+use super::database::Database;
+use super::grant::{Component, Directory};
 use super::*;
 
 /// A working directory with variables and flags.

@@ -9,9 +9,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, OpenFlags};
+use rusqlite::{CachedStatement, OpenFlags};
 
-use super::{Error, Value};
+use crate::sql::{Error, RowSet, Value};
 
 /// Prepared statements that a connection keeps. An adapter has a few dozen.
 const CACHED_STATEMENTS: usize = 128;
@@ -28,17 +28,6 @@ const WAL_BYTES_KEPT: i32 = 64 * 1024 * 1024;
 /// Virtual machine instructions between two looks at whether the statement is still wanted: some tens of microseconds.
 const INSTRUCTIONS_PER_LOOK: i32 = 1000;
 
-/// The rows of a query.
-#[derive(Clone, Debug)]
-pub struct RowSet {
-    /// The names of the columns.
-    pub columns: Vec<String>,
-    /// The rows; each has a value for each column.
-    pub rows: Vec<Vec<Value>>,
-    /// About how many bytes they hold in memory.
-    pub bytes: usize,
-}
-
 /// What a pooled connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -47,8 +36,8 @@ pub(super) enum Role {
 }
 
 /// A connection, used by one job at a time.
-pub(super) struct Sqlite {
-    connection: Connection,
+pub(super) struct Connection {
+    connection: rusqlite::Connection,
     /// Whether the host itself speaks, who alone may begin and end transactions.
     host_speaks: Arc<AtomicBool>,
     jobs: Arc<Jobs>,
@@ -79,13 +68,13 @@ impl Cancel {
     }
 }
 
-impl Sqlite {
+impl Connection {
     /// Opens the file, which is created if it is not there.
     pub(super) fn open(path: &Path, role: Role, busy_timeout: Duration) -> Result<Self, Error> {
         let failed = |error: rusqlite::Error| Error::open(path, error);
         // A connection is used by one thread at a time, so SQLite need not lock it.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let mut connection = rusqlite::Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(busy_timeout).map_err(failed)?;
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
         if mode != "wal" {
@@ -186,33 +175,19 @@ impl Sqlite {
         let mut statement = self.prepare(sql)?;
         bind(&mut statement, params)?;
         let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
-        let mut set = RowSet { columns, rows: Vec::new(), bytes: 0 };
+        let mut set = RowSet::new(columns);
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next()? {
             let mut values = Vec::with_capacity(set.columns.len());
             for (index, column) in set.columns.iter().enumerate() {
                 let value =
                     owned(row.get_ref(index)?).map_err(|_| Error::Other(format!("the column {column:?} holds text that is not UTF-8")))?;
-                set.bytes += value_bytes(&value);
                 values.push(value);
             }
-            if set.bytes > limit {
-                return Err(Error::Other(format!("the result is larger than the {limit} bytes that may be held: use LIMIT")));
-            }
-            set.rows.push(values);
+            set.push(values, limit)?;
         }
         Ok(set)
     }
-}
-
-/// About how many bytes a value takes in memory.
-pub(super) fn value_bytes(value: &Value) -> usize {
-    size_of::<Value>()
-        + match value {
-            Value::Null | Value::Integer(_) | Value::Real(_) => 0,
-            Value::Text(text) => text.len(),
-            Value::Blob(blob) => blob.len(),
-        }
 }
 
 fn owned(value: ValueRef<'_>) -> Result<Value, std::str::Utf8Error> {

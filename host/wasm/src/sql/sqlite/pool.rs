@@ -7,8 +7,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Error;
-use super::sqlite::{Cancel, Role, Sqlite};
+use super::connection::{Cancel, Connection, Role};
+use crate::sql::Error;
 
 /// Connections of one role to one file. They are opened when they are first needed.
 pub(super) struct Pool {
@@ -17,7 +17,7 @@ pub(super) struct Pool {
     /// How long to wait for a connection, and how long SQLite waits for other programs' locks.
     wait: Duration,
     slots: Arc<Semaphore>,
-    idle: Mutex<Vec<Sqlite>>,
+    idle: Mutex<Vec<Connection>>,
 }
 
 impl Pool {
@@ -27,7 +27,7 @@ impl Pool {
 
     /// Opens a connection now, so that a file that cannot be opened is known at once. Blocks.
     pub(super) fn warm(&self) -> Result<(), Error> {
-        let connection = Sqlite::open(&self.path, self.role, self.wait)?;
+        let connection = Connection::open(&self.path, self.role, self.wait)?;
         self.idle().push(connection);
         Ok(())
     }
@@ -47,14 +47,14 @@ impl Pool {
             Some(connection) => connection,
             None => {
                 let pool = Arc::clone(self);
-                let open = tokio::task::spawn_blocking(move || Sqlite::open(&pool.path, pool.role, pool.wait));
+                let open = tokio::task::spawn_blocking(move || Connection::open(&pool.path, pool.role, pool.wait));
                 open.await.map_err(|error| Error::Other(format!("opening a connection ended early: {error}")))??
             }
         };
         Ok(Lease { connection: Some(connection), pool: Arc::clone(self), _permit: permit })
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Sqlite>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         // A panic elsewhere cannot have left the list half-changed.
         self.idle.lock()
     }
@@ -63,7 +63,7 @@ impl Pool {
 /// A connection on loan. Wherever it is dropped, what it left open is rolled back and the next in line has it.
 pub(super) struct Lease {
     /// There until it is dropped.
-    connection: Option<Sqlite>,
+    connection: Option<Connection>,
     pool: Arc<Pool>,
     /// Given back last, when the connection is in its place.
     _permit: OwnedSemaphorePermit,
@@ -74,9 +74,9 @@ impl Lease {
     pub(super) async fn run<T, F>(mut self, job: F) -> Result<(Self, Result<T, Error>), Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Sqlite) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
     {
-        let mut cancel = CancelOnDrop(self.connection.as_ref().map(Sqlite::next_job));
+        let mut cancel = CancelOnDrop(self.connection.as_ref().map(Connection::next_job));
         let task = tokio::task::spawn_blocking(move || {
             let result = match &mut self.connection {
                 Some(connection) => job(connection),
