@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::Uri;
+use bytes::Bytes;
 use secrecy::SecretString;
 
 /// How the API is run.
@@ -39,6 +40,8 @@ pub struct Options {
     pub max_file_responses: usize,
     /// Memory that session snapshots on their way to clients that join may hold together, in bytes.
     pub snapshot_memory_bytes: usize,
+    /// The contract with components, an archive (tar) of WIT packages, which `GET /wit` gives.
+    pub contract: Bytes,
     /// WebSockets and event streams.
     pub socket: SocketOptions,
 }
@@ -87,6 +90,7 @@ impl Default for Options {
             max_connections: 900,
             send_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
+            contract: Bytes::new(),
             max_file_responses: 8,
             snapshot_memory_bytes: 256 * 1024 * 1024,
             socket: SocketOptions::default(),

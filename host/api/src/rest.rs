@@ -41,6 +41,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics))
+        .route("/wit", get(contract))
         .route("/sessions", get(list_sessions))
         .route("/sessions/create", post(create_session))
         .route("/sessions/{id}", get(get_session).delete(delete_session))
@@ -80,6 +81,10 @@ async fn health(State(shared): Host) -> Result<Json<Health>, Problem> {
 async fn metrics(State(shared): Host) -> Result<Response, Problem> {
     let text = shared.metrics.text()?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+async fn contract(State(shared): Host) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-tar")], shared.options.contract.clone()).into_response()
 }
 
 #[derive(Deserialize)]

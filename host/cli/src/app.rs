@@ -41,6 +41,7 @@ use crate::config::schema::Config;
 use crate::config::{profiles, schema};
 use crate::data_dir::DataDir;
 use crate::metrics;
+use crate::wit;
 
 /// How long the adapter's and the hooks' running calls may take when everything else has ended.
 const COMPONENT_GRACE: Duration = Duration::from_secs(5);
@@ -118,7 +119,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr().context("failed to find the listener's address")?;
     let shutdown = CancellationToken::new();
     let operator = Arc::new(Operator { components: Arc::clone(&host.components), roster: Arc::clone(&host.roster) });
-    let options = api_options(&config, &host.admin_keys);
+    let contract = wit::archive().context("failed to make the archive of the contract")?;
+    let options = agent_host_api::Options { contract: contract.into(), ..api_options(&config, &host.admin_keys) };
     let registry = metrics::registry(manager, &host.journal, &host.components, &host.roster, host.archive.as_deref());
     let server = agent_host_api::serve(listener, Arc::clone(manager), operator, registry, options, shutdown.clone());
     let mut served = tokio::spawn(server);

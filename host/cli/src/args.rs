@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::setting::{SectionInfo, Setting, sections};
+use crate::project::Language;
 
 /// Runs coding agents in sandboxes for your applications, and stores everything through a WebAssembly component.
 ///
@@ -108,7 +109,7 @@ pub enum Command {
         #[command(flatten)]
         host: HostArguments,
     },
-    /// Adds, removes, enables and disables event hooks in a running host. `components` shows them.
+    /// Writes event hooks; adds, removes, enables and disables them in a running host. `components` shows them.
     Hook {
         /// What to do.
         #[command(subcommand)]
@@ -133,15 +134,20 @@ pub enum Command {
         #[command(subcommand)]
         command: ComponentCommand,
     },
-    /// For those who write persistence adapters: tries one, and prints the contract that it must keep.
+    /// For those who write persistence adapters: begins one, tries one, and prints the contract that it must keep.
     Adapter {
         /// What to do.
         #[command(subcommand)]
         command: AdapterCommand,
     },
+    /// Writes the contract with components as packages of WIT, as they are in `wit/deps` of a project.
+    Wit {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Copies everything from one store to another, and verifies it by digest, while no host uses either. Goes on where it was broken off.
     Copy {
-        /// The store to copy from: sqlite:PATH, or a configuration file, whose persistence section it is then.
+        /// The store to copy from: sqlite:PATH, postgres://USER@HOST/DATABASE (or env:NAME, where the URL has a password), or a configuration file, whose persistence section it is then.
         #[arg(long, value_name = "STORE")]
         from: String,
         /// The store to copy to, which must be empty, or what an earlier copy left.
@@ -162,7 +168,7 @@ pub enum Command {
 pub enum ComponentsCommand {
     /// Writes a component that ships with the host to a file.
     Export {
-        /// Its name: sqlite or memory.
+        /// Its name: sqlite, postgresql or memory.
         name: String,
         /// The file.
         file: PathBuf,
@@ -183,6 +189,8 @@ pub enum SandboxesCommand {
 /// What can be done with event hooks.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum HookCommand {
+    /// Writes a project into a directory of its own: a hook that builds and works at once, to be changed from there.
+    New(NewArguments),
     /// Adds a hook, or gives the one of this name another component: its events go on where it was. It is enabled then.
     Add {
         /// The hook's name in the host.
@@ -254,9 +262,23 @@ pub enum ComponentCommand {
     },
 }
 
+/// A project that is to be written.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct NewArguments {
+    /// Its name, such as my-adapter, which is also its directory's.
+    pub name: String,
+    /// The language.
+    #[arg(long, value_enum)]
+    pub lang: Language,
+}
+
 /// What can be done for those who write persistence adapters.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum AdapterCommand {
+    /// Writes a project into a directory of its own: an adapter that builds and keeps the contract at once, to be changed from there.
+    New(NewArguments),
+    /// Prints the contract as one page of Markdown.
+    Doc,
     /// Tries every promise of the contract against an adapter and its store, in sessions that are deleted again. Fails if one is broken.
     Test(TestArguments),
     /// Lists the promises that are tried, each with what the contract says.

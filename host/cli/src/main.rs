@@ -14,9 +14,11 @@ pub mod logging;
 pub mod metrics;
 pub mod operate;
 pub mod output;
+pub mod project;
 pub mod sandboxes;
 pub mod telemetry;
 pub mod watch;
+pub mod wit;
 
 use std::process::ExitCode;
 
@@ -29,8 +31,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{
-    AdapterCommand, Arguments, Command, ComponentCommand, ComponentsCommand, HookCommand, HostArguments, Kind, ReferenceFormat,
-    SandboxesCommand,
+    AdapterCommand, Arguments, Command, ComponentCommand, ComponentsCommand, HookCommand, HostArguments, Kind, NewArguments,
+    ReferenceFormat, SandboxesCommand,
 };
 use crate::config::environment::Process;
 use crate::config::{Loaded, Reach, Sources, reference};
@@ -99,6 +101,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Component { command: ComponentCommand::Inspect { ref file, json } }) => {
             runtime()?.block_on(components::inspect(file, json))?;
         }
+        Some(Command::Wit { ref directory }) => wit::write(directory)?,
+        Some(Command::Adapter { command: AdapterCommand::New(ref new) }) => begin(project::Kind::Adapter, new)?,
+        Some(Command::Adapter { command: AdapterCommand::Doc }) => output::print(wit::adapter_page())?,
         Some(Command::Adapter { command: AdapterCommand::Checks { json } }) => adapter::checks(json)?,
         Some(Command::Adapter { command: AdapterCommand::Test(ref test) }) => {
             let config = load(&arguments)?.config;
@@ -125,8 +130,17 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes a project, and says what to do next.
+fn begin(kind: project::Kind, new: &NewArguments) -> anyhow::Result<()> {
+    let working_dir = std::env::current_dir().context("failed to find the working directory")?;
+    let project = project::create(kind, &new.name, new.lang, &working_dir)?;
+    output::print(format_args!("{} is written. What comes next:\n\n{}", project.directory.display(), project.next))?;
+    Ok(())
+}
+
 fn hook(arguments: &Arguments, command: &HookCommand) -> anyhow::Result<()> {
     match command {
+        HookCommand::New(new) => begin(project::Kind::Hook, new)?,
         HookCommand::Add { name, component, configured: _, set, grants, from, host } => {
             let given = Given { config: set, grants: grants.as_deref() };
             let host = running(arguments, host)?;

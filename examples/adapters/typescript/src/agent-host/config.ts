@@ -1,0 +1,26 @@
+/** What the operator wrote under `[persistence.config]`. */
+
+import { invalid, quote } from "./error.js";
+
+export class Config {
+  readonly #entries: ReadonlyMap<string, string>;
+
+  constructor(entries: Iterable<readonly [string, string]>) {
+    this.#entries = new Map(entries);
+  }
+
+  /** Refuses keys that are not among `known`, so that a typing error is not silently ignored. */
+  only(...known: readonly string[]): void {
+    for (const key of this.#entries.keys()) {
+      if (!known.includes(key)) {
+        const there = known.length === 0 ? "there are none" : `known are: ${known.join(", ")}`;
+        throw invalid(`unknown configuration key ${quote(key)}; ${there}`);
+      }
+    }
+  }
+
+  /** A key's value; `undefined` if it is absent. */
+  get(key: string): string | undefined {
+    return this.#entries.get(key);
+  }
+}

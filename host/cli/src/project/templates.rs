@@ -1,0 +1,106 @@
+//! What projects are made of: files of this repository.
+
+use super::{Kind, Language};
+
+/// What a project is made of.
+pub(super) struct Template {
+    /// Paths in the project, and contents.
+    pub(super) files: &'static [(&'static str, &'static [u8])],
+    /// Texts that the project's name takes the place of, and in which form: `NAME` is the name.
+    pub(super) placeholders: &'static [(&'static str, &'static str)],
+    /// Where the project wants the contract.
+    pub(super) wit: &'static str,
+    /// What builds it, and the component that this makes. `NAME` is the name with underscores.
+    pub(super) build: &'static str,
+    pub(super) component: &'static str,
+    /// Folders of the repository whose files it has, and where it has them.
+    #[cfg(test)]
+    pub(super) sources: &'static [(&'static str, &'static str)],
+    /// Files of these folders that it has no use for.
+    #[cfg(test)]
+    pub(super) own: &'static [&'static str],
+}
+
+/// Files as they are named, and those of folders of the repository.
+macro_rules! files {
+    ($($path:literal = $file:literal),*; $($root:literal => $below:literal: $($name:literal),+;)+) => {
+        &[
+            $(($path, include_bytes!($file).as_slice()),)*
+            $($((concat!($below, $name), include_bytes!(concat!("../../../../", $root, "/", $name)).as_slice())),+),+
+        ]
+    };
+}
+
+/// The SDKs are written against the folders of this repository.
+const RUST_NAMES: &[(&str, &str)] = &[
+    ("PROJECT", "NAME"),
+    ("name: \"sql\".to_owned()", "name: \"NAME\".to_owned()"),
+    ("HookInfo::new(\"blocklist\"", "HookInfo::new(\"NAME\""),
+    ("wit/0.1/hooks", "wit/deps/agent-host-hooks-0.1.0"),
+    ("wit/0.1/http", "wit/deps/agent-host-http-0.1.0"),
+    ("wit/0.1/logging", "wit/deps/wasi-logging-0.1.0-draft"),
+    ("wit/0.1/persistence", "wit/deps/agent-host-persistence-0.1.0"),
+    ("wit/0.1/sql", "wit/deps/agent-host-sql-0.1.0"),
+    ("wit/0.1/types", "wit/deps/agent-host-types-0.1.0"),
+];
+
+const RUST_ADAPTER: Template = Template {
+    files: files![
+        "Cargo.toml" = "rust/adapter.toml", "README.md" = "rust/adapter.md", ".gitignore" = "rust/gitignore";
+        "adapters/sql/src" => "src/": "lib.rs", "chunks.rs", "database.rs", "dialect.rs", "files.rs", "leases.rs", "profiles.rs", "schema.rs", "sessions.rs", "streams.rs";
+        "adapters/sdk" => "vendor/agent-host-adapter/": "Cargo.toml", "examples/minimal.rs", "src/adapter.rs", "src/append.rs", "src/bindings.rs", "src/config.rs",
+            "src/cursor.rs", "src/error.rs", "src/export.rs", "src/lib.rs", "src/logging.rs", "src/sql.rs";
+    ],
+    placeholders: RUST_NAMES,
+    wit: "wit/deps",
+    build: "cargo build --release --target wasm32-wasip2",
+    component: "target/wasm32-wasip2/release/NAME.wasm",
+    #[cfg(test)]
+    sources: &[("adapters/sql/src", "src/"), ("adapters/sdk", "vendor/agent-host-adapter/")],
+    #[cfg(test)]
+    own: &[],
+};
+
+const RUST_HOOK: Template = Template {
+    files: files![
+        "Cargo.toml" = "rust/hook.toml", "README.md" = "rust/hook.md", ".gitignore" = "rust/gitignore", "src/lib.rs" = "../../../../adapters/hook-sdk/examples/blocklist.rs";
+        "adapters/hook-sdk" => "vendor/agent-host-hook/": "Cargo.toml", "examples/blocklist.rs", "src/bindings.rs", "src/control.rs", "src/error.rs", "src/export.rs", "src/hook.rs",
+            "src/http.rs", "src/info.rs", "src/lib.rs";
+        // Files that both SDKs have.
+        "adapters/sdk/src" => "vendor/sdk/src/": "config.rs", "logging.rs", "sql.rs";
+    ],
+    #[cfg(test)]
+    sources: &[("adapters/hook-sdk", "vendor/agent-host-hook/")],
+    ..RUST_ADAPTER
+};
+
+const TYPESCRIPT_ADAPTER: Template = Template {
+    files: files![;
+        "examples/adapters/typescript" => "": ".gitignore", "README.md", "package-lock.json", "package.json", "src/adapter.ts", "src/agent-host/adapter.ts", "src/agent-host/append.ts", "src/agent-host/config.ts", "src/agent-host/contract.ts", "src/agent-host/cursor.ts", "src/agent-host/database.ts", "src/agent-host/error.ts", "src/agent-host/export.ts", "src/agent-host/guard.ts", "src/agent-host/index.ts", "src/agent-host/limits.ts", "src/agent-host/log.ts", "src/agent-host/numbers.ts", "src/agent-host/sql.ts", "src/agent-host/values.ts", "src/chunks.ts", "src/dialect.ts", "src/files.ts", "src/leases.ts", "src/profiles.ts", "src/schema.ts", "src/sessions.ts", "src/streams.ts", "src/writes.ts", "test/chunks.test.ts", "test/database.test.ts", "test/error.test.ts", "test/export.test.ts", "test/guard.test.ts", "test/host/logging.ts", "test/host/sql.ts", "test/places.test.ts", "test/sql.test.ts", "test/tsconfig.json", "test/values.test.ts", "tsconfig.json", "wit/world.wit";
+    ],
+    placeholders: &[("sessions-typescript", "NAME")],
+    wit: "wit/deps",
+    build: "npm install && npm run build",
+    component: "build/adapter.wasm",
+    #[cfg(test)]
+    sources: &[("examples/adapters/typescript", "")],
+    #[cfg(test)]
+    own: &[],
+};
+
+/// The template of a project.
+pub(super) fn find(kind: Kind, language: Language) -> Option<&'static Template> {
+    ALL.iter().find(|(known, of, _)| (*known, *of) == (kind, language)).map(|(_, _, template)| template)
+}
+
+/// All templates.
+const ALL: &[(Kind, Language, Template)] = &[
+    (Kind::Adapter, Language::Rust, RUST_ADAPTER),
+    (Kind::Hook, Language::Rust, RUST_HOOK),
+    (Kind::Adapter, Language::TypeScript, TYPESCRIPT_ADAPTER),
+];
+
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = (Kind, Language, &'static Template)> {
+    ALL.iter().map(|(kind, language, template)| (*kind, *language, template))
+}

@@ -1,0 +1,129 @@
+//! An adapter in each language, as somebody begins one: written by `agent-host adapter new` in an empty directory, built, tried by the kit in SQLite and in PostgreSQL, and
+//! swapped into a running host, which stores a session by it.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
+#![cfg(unix)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use agent_host_test_programs::postgres;
+use agent_host_tests::{Host, Scene, Setup, require};
+use serde_json::{Value, json};
+
+/// What a project is called.
+const NAME: &str = "my-adapter";
+
+/// Runs a command of somebody's shell, with nothing of this build in its environment.
+fn shell(directory: &Path, line: &str) -> Output {
+    let mut command = Command::new("bash");
+    command.args(["-euc", line]).current_dir(directory);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if ["CARGO_", "RUST", "NEXTEST"].iter().any(|prefix| name.starts_with(prefix)) && !["CARGO_HOME", "RUSTUP_HOME"].contains(&&*name) {
+            command.env_remove(name);
+        }
+    }
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Begins a project (`kind` is `adapter` or `hook`) and builds it by the commands that `new` prints. Gives the component.
+fn project(host: &Host, directory: &Path, kind: &str, language: &str) -> PathBuf {
+    let output = host.command().args([kind, "new", NAME, "--lang", language]).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let next = String::from_utf8(output.stdout).unwrap();
+    let mut commands: Vec<&str> = next.lines().skip_while(|line| !line.is_empty()).skip(1).collect();
+    // What comes behind the build is for a host.
+    let first = commands.iter().position(|command| command.starts_with("agent-host ")).unwrap();
+    let component = commands[first].split_whitespace().find(|word| word.ends_with(".wasm")).unwrap();
+    commands.truncate(first);
+    let built = shell(directory, &commands.join("\n"));
+    assert!(built.status.success(), "{language}: {}", said(&built));
+    directory.join(NAME).join(component)
+}
+
+/// All promises are kept, and none is skipped.
+fn keeps_the_contract(host: &Host, component: &Path, grants: &Value, password: &str) {
+    let mut command = host.command();
+    command.args(["adapter", "test"]).arg(component).args(["--json", "--timeout", "300", "--grants", &grants.to_string()]);
+    let output = command.env("PGPASSWORD", password).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    assert!(checks.len() >= 37 && checks.iter().all(|check| check["outcome"] == "kept"), "{report:#}");
+}
+
+async fn begins_and_ends_with_a_stored_session(language: &str) {
+    let Some(server) = postgres() else { return };
+    let password = server.url_and_password("postgres").1;
+    let directory = tempfile::tempdir().unwrap();
+    let mut scene = Scene::of(Setup::new().with_variable("PGPASSWORD", password).start().await, "echo", None).await;
+    scene.turn("before").await;
+    let component = project(&scene.host, directory.path(), "adapter", language);
+    let sqlite = |name: &str| json!({"databases": {"main": format!("sqlite:{}", directory.path().join(name).display())}});
+    let postgresql = json!({"databases": {"main": {"url": server.url_and_password("postgres").0, "password": "env:PGPASSWORD"}}});
+    keeps_the_contract(&scene.host, &component, &sqlite("kit.db"), password);
+    keeps_the_contract(&scene.host, &component, &postgresql, password);
+
+    // Nobody has read the stream for minutes.
+    scene.rejoin().await;
+    let operator = scene.host.operator();
+    let request = json!({"path": component, "grants": sqlite("live.db")});
+    operator.swap_named(&request, "?migrate=true").await.expect(200);
+    assert_eq!(operator.serving().await.0, NAME);
+    let blocks = scene.turn("write notes/a.txt by the new adapter").await;
+    let files = scene.with_files().await;
+    scene.restart().await;
+    assert_eq!(scene.host.operator().serving().await.0, NAME);
+    assert_eq!(scene.stored().await, blocks);
+    assert_eq!(scene.with_files().await["workspaceFiles"], files["workspaceFiles"]);
+}
+
+#[tokio::test]
+async fn rust() {
+    begins_and_ends_with_a_stored_session("rust").await;
+}
+
+#[tokio::test]
+async fn typescript() {
+    let Some(_) = require("npm") else { return };
+    begins_and_ends_with_a_stored_session("typescript").await;
+}
+
+#[tokio::test]
+async fn a_hook_in_rust() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut scene = Scene::echo().await;
+    let component = project(&scene.host, directory.path(), "hook", "rust");
+    scene.rejoin().await;
+    let request = json!({"path": component, "config": {"tools": "WebFetch"}});
+    scene.host.operator().put_hook_named(NAME, &request).await.expect(200);
+    assert_eq!(scene.host.operator().hook(NAME).await["generation"], 1);
+    assert!(scene.turn("and the session goes on").await.answer().contains("goes on"));
+}
+
+#[tokio::test]
+async fn the_contract_is_had_from_the_program_and_from_a_running_host() {
+    let host = Setup::new().start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let written = host.command().args(["wit", "deps"]).current_dir(directory.path()).output().unwrap();
+    assert!(written.status.success(), "{}", said(&written));
+    let response = host.client().request(reqwest::Method::GET, "/wit").send().await.unwrap();
+    assert_eq!((response.status().as_u16(), &response.headers()["content-type"].as_bytes()), (200, &b"application/x-tar".as_slice()));
+    std::fs::write(directory.path().join("wit.tar"), response.bytes().await.unwrap()).unwrap();
+    let compared = shell(directory.path(), "mkdir got && tar -xf wit.tar -C got && diff -r deps got && ls got");
+    assert!(compared.status.success(), "{}", said(&compared));
+    let packages = ["agent-host-hooks-0.1.0", "agent-host-persistence-0.1.0", "agent-host-types-0.1.0", "wasi-logging-0.1.0-draft"];
+    assert!(packages.iter().all(|package| said(&compared).contains(package)), "{}", said(&compared));
+    let page = host.command().args(["adapter", "doc"]).output().unwrap();
+    assert!(page.status.success() && said(&page).contains("offset-mismatch"), "{}", said(&page));
+
+    for (name, expected) in [("My_Adapter", "is no name of a project"), ("deps", "is not empty")] {
+        let refused = host.command().args(["adapter", "new", name, "--lang", "rust"]).current_dir(directory.path()).output().unwrap();
+        assert!(!refused.status.success() && said(&refused).contains(expected), "{}", said(&refused));
+    }
+}
