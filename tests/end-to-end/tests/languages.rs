@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use agent_host_test_programs::postgres;
+use agent_host_test_programs::{clang_for_components, postgres};
 use agent_host_tests::{Host, Scene, Setup, require};
 use serde_json::{Value, json};
 
@@ -57,13 +57,16 @@ fn keeps_the_contract(host: &Host, component: &Path, grants: &Value, password: &
     assert!(checks.len() >= 37 && checks.iter().all(|check| check["outcome"] == "kept"), "{report:#}");
 }
 
-async fn begins_and_ends_with_a_stored_session(language: &str) {
+/// `tests` are what tries the project by itself.
+async fn begins_and_ends_with_a_stored_session(language: &str, tests: &str) {
     let Some(server) = postgres() else { return };
     let password = server.url_and_password("postgres").1;
     let directory = tempfile::tempdir().unwrap();
     let mut scene = Scene::of(Setup::new().with_variable("PGPASSWORD", password).start().await, "echo", None).await;
     scene.turn("before").await;
     let component = project(&scene.host, directory.path(), "adapter", language);
+    let tested = shell(&directory.path().join(NAME), tests);
+    assert!(tested.status.success(), "{language}: {}", said(&tested));
     let sqlite = |name: &str| json!({"databases": {"main": format!("sqlite:{}", directory.path().join(name).display())}});
     let postgresql = json!({"databases": {"main": {"url": server.url_and_password("postgres").0, "password": "env:PGPASSWORD"}}});
     keeps_the_contract(&scene.host, &component, &sqlite("kit.db"), password);
@@ -85,13 +88,19 @@ async fn begins_and_ends_with_a_stored_session(language: &str) {
 
 #[tokio::test]
 async fn rust() {
-    begins_and_ends_with_a_stored_session("rust").await;
+    begins_and_ends_with_a_stored_session("rust", "cargo test --quiet --workspace").await;
 }
 
 #[tokio::test]
 async fn typescript() {
     let Some(_) = require("npm") else { return };
-    begins_and_ends_with_a_stored_session("typescript").await;
+    begins_and_ends_with_a_stored_session("typescript", "npm test").await;
+}
+
+#[tokio::test]
+async fn c() {
+    let (Some(_), Some(())) = (require("make"), clang_for_components()) else { return };
+    begins_and_ends_with_a_stored_session("c", "make test").await;
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ mod modal;
 mod postgres;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use component::Component;
 #[cfg(unix)]
@@ -147,6 +148,19 @@ pub fn require(program: &str) -> Option<PathBuf> {
     match which::which(program) {
         Ok(path) => Some(path),
         Err(error) => missing(&format!("{program} is needed: {error}")),
+    }
+}
+
+/// That the adapter in C can be built here: clang, with what it needs for WebAssembly.
+///
+/// # Panics
+/// If it cannot and `CI` is set.
+pub fn clang_for_components() -> Option<()> {
+    let find = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/adapters/c/tools/find-clang");
+    match Command::new("sh").arg(find).output() {
+        Ok(output) if output.status.success() => Some(()),
+        Ok(output) => missing(String::from_utf8_lossy(&output.stderr).trim()),
+        Err(error) => missing(&format!("sh is needed: {error}")),
     }
 }
 

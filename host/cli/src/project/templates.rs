@@ -88,6 +88,17 @@ const TYPESCRIPT_ADAPTER: Template = Template {
     own: &[],
 };
 
+const C_ADAPTER: Template = Template {
+    files: files![;
+        "examples/adapters/c" => "": ".clang-format", ".gitignore", "Makefile", "README.md", "generated/adapter.c", "generated/adapter.h", "generated/adapter_component_type.o", "src/chunk.c", "src/chunk.h", "src/component.c", "src/cursor.c", "src/cursor.h", "src/files.c", "src/files.h", "src/leases.c", "src/leases.h", "src/profiles.c", "src/profiles.h", "src/schema.c", "src/schema.h", "src/sessions.c", "src/sessions.h", "src/shim/arena.c", "src/shim/arena.h", "src/shim/bindings.c", "src/shim/check.c", "src/shim/check.h", "src/shim/database.c", "src/shim/database.h", "src/shim/dialect.h", "src/shim/failure.c", "src/shim/failure.h", "src/shim/log.c", "src/shim/log.h", "src/shim/memory.c", "src/shim/memory.h", "src/shim/row.c", "src/shim/row.h", "src/shim/text.c", "src/shim/text.h", "src/shim/value.h", "src/streams.c", "src/streams.h", "tests/adapter_test.c", "tests/arena_test.c", "tests/database_test.c", "tests/host.c", "tests/host.h", "tests/test.h", "tests/words_test.c", "tools/find-clang", "tools/find-component-linker", "wit/world.wit";
+    ],
+    placeholders: &[("sessions-c", "NAME")],
+    build: "make",
+    #[cfg(test)]
+    sources: &[("examples/adapters/c", "")],
+    ..TYPESCRIPT_ADAPTER
+};
+
 /// The template of a project.
 pub(super) fn find(kind: Kind, language: Language) -> Option<&'static Template> {
     ALL.iter().find(|(known, of, _)| (*known, *of) == (kind, language)).map(|(_, _, template)| template)
@@ -98,6 +109,7 @@ const ALL: &[(Kind, Language, Template)] = &[
     (Kind::Adapter, Language::Rust, RUST_ADAPTER),
     (Kind::Hook, Language::Rust, RUST_HOOK),
     (Kind::Adapter, Language::TypeScript, TYPESCRIPT_ADAPTER),
+    (Kind::Adapter, Language::C, C_ADAPTER),
 ];
 
 #[cfg(test)]
