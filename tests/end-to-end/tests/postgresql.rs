@@ -1,6 +1,5 @@
 //! Sessions in PostgreSQL: the real `claude` while the server restarts, hosts that share it, and stores that are moved there and back.
 
-#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
 #![cfg(unix)]
 
 use agent_host_test_programs::{PostgresServer, Stop, postgres};
