@@ -11,6 +11,8 @@ extern crate self as agent_host_wasm;
 mod config;
 #[expect(dead_code, unreachable_pub, reason = "rules are read and not followed here")]
 mod grants;
+#[expect(unreachable_pub, reason = "it stands for what another crate gives")]
+mod postgres;
 /// Names of hooks follow the rule of all ids.
 mod hooks {
     pub(crate) use agent_host_session::id::ProfileId as Name;
@@ -23,6 +25,8 @@ use std::sync::OnceLock;
 
 use config::{Error, Loaded, Sources, load};
 use libfuzzer_sys::fuzz_target;
+// Where the module for the configuration looks for it.
+pub(crate) use postgres::PostgresOptions;
 
 /// In no message and in nothing that is shown.
 const SECRET: &str = "sk-only-the-environment-knows-this";
