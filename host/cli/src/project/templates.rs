@@ -99,6 +99,17 @@ const C_ADAPTER: Template = Template {
     ..TYPESCRIPT_ADAPTER
 };
 
+const PYTHON_ADAPTER: Template = Template {
+    files: files![;
+        "examples/adapters/python" => "": ".gitignore", "README.md", "build.sh", "check.sh", "pyproject.toml", "requirements-check.txt", "requirements.txt", "src/adapter.py", "src/agent_host/__init__.py", "src/agent_host/arguments.py", "src/agent_host/errors.py", "src/agent_host/log.py", "src/agent_host/sql.py", "src/store/__init__.py", "src/store/chunks.py", "src/store/fence.py", "src/store/files.py", "src/store/leases.py", "src/store/profiles.py", "src/store/schema.py", "src/store/sessions.py", "src/store/streams.py", "src/store/words.py", "tests/conftest.py", "tests/host_in_python.py", "tests/test_arguments.py", "tests/test_chunks.py", "tests/test_errors.py", "tests/test_sql.py", "tests/test_store.py", "wit/world.wit";
+    ],
+    placeholders: &[("sessions-python", "NAME")],
+    build: "./build.sh",
+    #[cfg(test)]
+    sources: &[("examples/adapters/python", "")],
+    ..TYPESCRIPT_ADAPTER
+};
+
 /// The template of a project.
 pub(super) fn find(kind: Kind, language: Language) -> Option<&'static Template> {
     ALL.iter().find(|(known, of, _)| (*known, *of) == (kind, language)).map(|(_, _, template)| template)
@@ -110,6 +121,7 @@ const ALL: &[(Kind, Language, Template)] = &[
     (Kind::Hook, Language::Rust, RUST_HOOK),
     (Kind::Adapter, Language::TypeScript, TYPESCRIPT_ADAPTER),
     (Kind::Adapter, Language::C, C_ADAPTER),
+    (Kind::Adapter, Language::Python, PYTHON_ADAPTER),
 ];
 
 #[cfg(test)]
