@@ -72,7 +72,7 @@ async fn what_is_no_working_adapter_is_refused_in_words_and_the_present_one_stay
     for (request, phase, text) in [
         (json!({"path": "/nowhere/a.wasm"}), "read", "/nowhere/a.wasm"),
         (json!({"digest": "00"}), "read", ""),
-        (json!({"builtin": "mongodb"}), "read", "there are sqlite, memory"),
+        (json!({"builtin": "mongodb"}), "read", "there are sqlite, postgresql, memory"),
         (json!({"builtin": "sqlite", "config": {"colour": "red"}}), "open", "colour"),
         (json!({"builtin": "sqlite", "grants": {"database": {}}}), "open", "persistence.grants.database"),
         (json!({"builtin": "sqlite", "grants": {"databases": {"main": "mysql:x"}}}), "open", "sqlite:PATH"),
@@ -156,7 +156,7 @@ async fn the_command_line_does_the_same() {
     let (done, said) = run(&["swap", "persistence", "memory"]);
     assert!(!done && said.contains("same-store"), "{said}");
     let (done, said) = run(&["swap", "persistence", "no-such-file"]);
-    assert!(!done && said.contains("sqlite, memory"), "{said}");
+    assert!(!done && said.contains("sqlite, postgresql, memory"), "{said}");
     assert!(run(&["swap", "persistence", "--configured"]).0);
     let (_, listed) = run(&["components", "--json"]);
     let listed: Value = serde_json::from_str(&listed).unwrap();
