@@ -256,6 +256,17 @@ async fn results_are_bounded_and_what_gave_too_many_rows_is_undone() {
     let Some(scratch) = scratch().await else { return };
     let rows = scratch.query("SELECT generate_series(1, 10000000)", vec![]).await;
     assert!(matches!(&rows, Err(Error::Other(text)) if text.contains("LIMIT")), "{rows:?}");
+    // Rows without end keep neither the connection nor the server.
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n";
+    for sql in [endless.to_owned(), format!("SELECT * FROM ({endless}) AS endless")] {
+        for _ in 0..3 {
+            assert!(matches!(scratch.query(&sql, vec![]).await, Err(Error::Other(_))), "{sql}");
+        }
+    }
+    let mut transaction = scratch.database.begin().await.unwrap();
+    assert!(transaction.query(endless.to_owned(), vec![], LIMIT).await.is_err());
+    drop(transaction);
+    scratch.eventually("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%RECURSIVE n%' AND query NOT LIKE '%pg_stat%'", "0").await;
     let written = scratch.query("INSERT INTO t (name) VALUES ('a'), ('b') RETURNING name", vec![]).await.unwrap();
     assert_eq!(debug(written), debug([[text("a")], [text("b")]]));
     let too_many = scratch.database.query("UPDATE t SET name = name || 'x' RETURNING name".to_owned(), vec![], 10).await;

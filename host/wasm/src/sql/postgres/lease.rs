@@ -40,13 +40,15 @@ impl Lease {
         Self { client: Some(client), is_working: false, in_transaction: false, waiting }
     }
 
-    /// Does something with the connection. If this future is dropped, that is ended, and so is the connection.
-    pub(super) async fn work<T>(&mut self, job: impl AsyncFnOnce(&Client) -> Result<T, Error>) -> Result<T, Error> {
-        let Some(client) = &self.client else { return Err(Error::Other("the connection is closed".to_owned())) };
+    /// Does something with the connection. If this future is dropped, or leaves rows unread, that is ended with the loan, and so is the connection.
+    pub(super) async fn work<T>(&mut self, job: impl AsyncFnOnce(&Client) -> Result<T, Failed>) -> Result<T, Error> {
+        let Some(client) = self.client.as_ref().filter(|_| !self.is_working) else {
+            return Err(Error::Other("the connection is closed".to_owned()));
+        };
         self.is_working = true;
         let result = job(client).await;
-        self.is_working = false;
-        result
+        self.is_working = matches!(result, Err(Failed::Unread(_)));
+        Ok(result?)
     }
 }
 
@@ -76,10 +78,12 @@ impl Drop for Lease {
     }
 }
 
-/// Why a query gave no rows.
+/// Why something was not done.
 pub(super) enum Failed {
     /// The table is another one than when the statement was prepared: it was not run.
     Stale,
+    /// There were too many rows, of which the server may have more without end.
+    Unread(Error),
     Other(Error),
 }
 
@@ -87,7 +91,7 @@ impl From<Failed> for Error {
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::Stale => Self::Busy("the table was changed meanwhile".to_owned()),
-            Failed::Other(error) => error,
+            Failed::Unread(error) | Failed::Other(error) => error,
         }
     }
 }
@@ -158,6 +162,10 @@ impl Prepared<'_> {
         let begin = async { client.batch_execute("BEGIN").await.map_err(Failed::from) };
         let (begun, result) = tokio::join!(biased; begin, self.query(client, limit));
         let result = begun.and(result);
+        if matches!(result, Err(Failed::Unread(_))) {
+            // It ends with the connection.
+            return result;
+        }
         client.batch_execute(if result.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
         result
     }
@@ -169,7 +177,7 @@ impl Prepared<'_> {
         let mut found = pin!(client.query_raw(&self.statement, &self.params).await?);
         while let Some(row) = found.try_next().await? {
             let values = (0..columns.len()).map(|index| Ok(row.try_get::<_, Cell>(index).map_err(error::of)?.0));
-            rows.push(values.collect::<Result<_, Error>>()?, limit)?;
+            rows.push(values.collect::<Result<_, Error>>()?, limit).map_err(Failed::Unread)?;
         }
         Ok(rows)
     }

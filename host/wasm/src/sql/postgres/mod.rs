@@ -16,7 +16,7 @@ use std::{fmt, iter};
 use deadpool_postgres::{Pool, Timeouts};
 use futures_util::future::{FutureExt as _, TryFutureExt as _, maybe_done};
 
-use self::lease::{Lease, Waiting};
+use self::lease::{Failed, Lease, Waiting};
 pub use self::server::PostgresOptions;
 use self::server::Server;
 use super::{Error, RowSet, Statement, Value};
@@ -89,9 +89,9 @@ impl Postgres {
                     // It was refused before it ran: the table is another one than when it was prepared.
                     Err(error) if error::is_stale_plan(&error) => {
                         prepared.forget(client);
-                        lease::prepare_command(client, sql, params).await?.execute(client).await.map_err(error::of)
+                        Ok(lease::prepare_command(client, sql, params).await?.execute(client).await?)
                     }
-                    result => result.map_err(error::of),
+                    result => Ok(result?),
                 }
             })
             .await
@@ -103,12 +103,12 @@ impl Postgres {
             .work(async |client| {
                 let prepared = lease::prepare(client, sql, params).await?;
                 match prepared.query_alone(client, limit).await {
-                    Err(lease::Failed::Stale) => {
+                    Err(Failed::Stale) => {
                         prepared.forget(client);
                         let prepared = lease::prepare(client, sql, params).await?;
-                        Ok(prepared.query_alone(client, limit).await?)
+                        prepared.query_alone(client, limit).await
                     }
-                    result => Ok(result?),
+                    result => result,
                 }
             })
             .await
@@ -116,12 +116,12 @@ impl Postgres {
 
     pub(super) async fn batch(&self, statements: &[Statement]) -> Result<Vec<u64>, Error> {
         let mut lease = self.lease().await?;
-        lease.work(async |client| batch(client, statements).await).await
+        lease.work(async |client| Ok(batch(client, statements).await?)).await
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction, Error> {
         let mut lease = self.lease().await?;
-        lease.work(async |client| client.batch_execute("BEGIN").await.map_err(error::of)).await?;
+        lease.work(async |client| Ok(client.batch_execute("BEGIN").await?)).await?;
         lease.in_transaction = true;
         Ok(Transaction { lease, failed: false })
     }
@@ -204,26 +204,26 @@ pub(super) struct Transaction {
 
 impl Transaction {
     pub(super) async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, Error> {
-        self.run(async |client| lease::prepare_command(client, sql, params).await?.execute(client).await.map_err(error::of)).await
+        self.run(async |client| Ok(lease::prepare_command(client, sql, params).await?.execute(client).await?)).await
     }
 
     pub(super) async fn query(&mut self, sql: &str, params: &[Value], limit: usize) -> Result<RowSet, Error> {
-        self.run(async |client| Ok(lease::prepare(client, sql, params).await?.query(client, limit).await?)).await
+        self.run(async |client| lease::prepare(client, sql, params).await?.query(client, limit).await).await
     }
 
     pub(super) async fn commit(mut self) -> Result<(), Error> {
-        self.run(async |client| client.batch_execute("COMMIT").await.map_err(error::of)).await?;
+        self.run(async |client| Ok(client.batch_execute("COMMIT").await?)).await?;
         self.lease.in_transaction = false;
         Ok(())
     }
 
     pub(super) async fn rollback(mut self) -> Result<(), Error> {
-        self.lease.work(async |client| client.batch_execute("ROLLBACK").await.map_err(error::of)).await?;
+        self.lease.work(async |client| Ok(client.batch_execute("ROLLBACK").await?)).await?;
         self.lease.in_transaction = false;
         Ok(())
     }
 
-    async fn run<T>(&mut self, job: impl AsyncFnOnce(&deadpool_postgres::Client) -> Result<T, Error>) -> Result<T, Error> {
+    async fn run<T>(&mut self, job: impl AsyncFnOnce(&deadpool_postgres::Client) -> Result<T, Failed>) -> Result<T, Error> {
         if self.failed {
             return Err(Error::Other("the database has rolled the transaction back".to_owned()));
         }
