@@ -1,14 +1,17 @@
 //! Builds the components that ship with the host (`adapters/`, for wasm32-wasip2), which `src/builtin.rs` embeds.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio, exit};
-use std::{env, fs};
 
 /// What components are compiled for.
 const TARGET: &str = "wasm32-wasip2";
 
-/// Name in the host, name of the file that cargo makes.
-const COMPONENTS: [(&str, &str); 2] = [("SQL", "adapter_sql"), ("MEMORY", "adapter_memory")];
+/// Name in the host, name of the package.
+const COMPONENTS: [(&str, &str); 2] = [("SQL", "adapter-sql"), ("MEMORY", "adapter-memory")];
+
+/// What they are made of, in `adapters/`, where there are others.
+const SOURCES: [&str; 5] = ["Cargo.lock", "Cargo.toml", "memory", "sdk", "sql"];
 
 /// Variables that tell cargo where and how to fetch, not how to build the crate whose build script this is.
 const PASSED_ON: [&str; 6] = ["CARGO_HOME", "CARGO_HTTP_", "CARGO_MAKEFLAGS", "CARGO_NET_", "CARGO_REGISTR", "CARGO_SOURCE_"];
@@ -18,10 +21,12 @@ fn main() {
     let adapters = root.join("adapters");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={}", root.join("wit").display());
-    // Its own target directory, which someone may have made there, is not a source.
-    let Ok(entries) = fs::read_dir(&adapters) else { fail(&format!("{} is not there: is the source tree complete?", adapters.display())) };
-    for entry in entries.flatten().filter(|entry| entry.file_name() != "target") {
-        println!("cargo:rerun-if-changed={}", entry.path().display());
+    for source in SOURCES {
+        let path = adapters.join(source);
+        if !path.exists() {
+            fail(&format!("{} is not there: is the source tree complete?", path.display()));
+        }
+        println!("cargo:rerun-if-changed={}", path.display());
     }
 
     ensure_target();
@@ -29,11 +34,12 @@ fn main() {
     let mut cargo = clean(&variable("CARGO"));
     cargo.args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"]).arg(adapters.join("Cargo.toml"));
     cargo.arg("--target-dir").arg(&target_dir);
+    cargo.args(COMPONENTS.iter().flat_map(|(_, package)| ["--package", package]));
     if !runs(&mut cargo) {
         fail(&format!("failed to build the components in {}: see cargo's own words above", adapters.display()));
     }
-    for (name, file) in COMPONENTS {
-        let path = target_dir.join(TARGET).join("release").join(file).with_extension("wasm");
+    for (name, package) in COMPONENTS {
+        let path = target_dir.join(TARGET).join("release").join(package.replace('-', "_")).with_extension("wasm");
         println!("cargo:rustc-env=AGENT_HOST_COMPONENT_{name}={}", path.display());
     }
 }

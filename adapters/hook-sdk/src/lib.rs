@@ -17,7 +17,7 @@
 
 #[doc(hidden)]
 pub mod bindings;
-// These three are the adapter SDK's own files. A crate that both SDKs depend on could not hold them: they are written against generated bindings, and
+// These four are the adapter SDK's own files. A crate that both SDKs depend on could not hold them: they are written against generated bindings, and
 // whoever links the bindings of another world becomes a component of that world, too.
 #[path = "../../sdk/src/config.rs"]
 mod config;
@@ -26,6 +26,15 @@ mod error;
 #[doc(hidden)]
 pub mod export;
 mod hook;
+/// ```no_run
+/// # use agent_host_hook::{Result, http};
+/// # fn example(url: &str, events: &[u8]) -> Result<()> {
+/// let headers: [http::Header<'_>; 1] = [("content-type", b"application/json")];
+/// let response = http::fetch(http::Request { headers: &headers, ..http::Request::post(url, events) })?;
+/// # drop(response); Ok(())
+/// # }
+/// ```
+#[path = "../../sdk/src/http.rs"]
 pub mod http;
 mod info;
 #[path = "../../sdk/src/logging.rs"]

@@ -4,13 +4,14 @@
 #![allow(unused_qualifications, reason = "generated")]
 
 wit_bindgen::generate!({
-    path: ["../../wit/0.1/types", "../../wit/0.1/sql", "../../wit/0.1/logging", "../../wit/0.1/persistence"],
+    path: ["../../wit/0.1/types", "../../wit/0.1/sql", "../../wit/0.1/http", "../../wit/0.1/logging", "../../wit/0.1/persistence"],
     // Imports that an adapter does not use are not in its component.
     inline: "
         package agent-host:adapter;
 
         world adapter {
             include agent-host:sql/imports@0.1.0;
+            include agent-host:http/imports@0.1.0;
             include wasi:logging/imports@0.1.0-draft;
             include agent-host:persistence/persistence@0.1.0;
         }

@@ -9,7 +9,7 @@
 //! # A complete adapter
 //!
 //! It is `examples/minimal.rs`: `cargo build --release --target wasm32-wasip2 --example minimal` makes a component of it. One that keeps what it is
-//! given, in a database that the host grants, is `adapters/sql`.
+//! given, in a database that the host grants ([`sql`]), is `adapters/sql`; one that gives it to a server ([`http`]) is `adapters/http`.
 //!
 //! ```
 #![doc = include_str!("../examples/minimal.rs")]
@@ -24,6 +24,17 @@ mod cursor;
 mod error;
 #[doc(hidden)]
 pub mod export;
+/// ```no_run
+/// use agent_host_adapter::{Error, Result, http};
+///
+/// fn health(url: &str, token: &str) -> Result<()> {
+///     let authorization = format!("Bearer {token}");
+///     let headers = [("authorization", authorization.as_bytes())];
+///     let response = http::fetch(http::Request { headers: &headers, ..http::Request::get(url) })?;
+///     if response.is_success() { Ok(()) } else { Err(Error::unavailable(format!("the status is {}", response.status))) }
+/// }
+/// ```
+pub mod http;
 mod logging;
 /// ```no_run
 /// use agent_host_adapter::{Result, params, sql::{Connection, Executor}};

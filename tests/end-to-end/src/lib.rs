@@ -12,6 +12,7 @@
 //! | `faults.rs` | a persistence component that fails as it is told |
 //! | `client.rs` | the REST API |
 //! | `operator.rs` | the admin calls |
+//! | `kit.rs` | the conformance kit |
 //! | `receiver.rs` | a receiver of webhooks |
 //! | `metrics.rs` | what the host tells Prometheus |
 //! | `collector.rs` | a receiver of traces |
@@ -35,6 +36,7 @@ mod faults;
 mod fold;
 mod frame;
 mod host;
+mod kit;
 mod metrics;
 mod operator;
 mod process;
@@ -46,7 +48,9 @@ mod stream;
 
 use std::time::Duration;
 
-pub use agent_host_test_programs::{broken_adapter, claude, example_hook, faulty_adapter, guest, older_claude, rebuilt_adapter, require};
+pub use agent_host_test_programs::{
+    broken_adapter, claude, example_hook, faulty_adapter, guest, older_claude, rebuilt_adapter, require, shipped_adapter,
+};
 pub use client::{Answer, Client};
 pub use collector::{Collector, Span};
 pub use events::Events;
@@ -55,6 +59,7 @@ pub use faults::Faults;
 pub use fold::{Blocks, Fold};
 pub use frame::{Frame, blocks_completed, text_of};
 pub use host::Host;
+pub use kit::{Kit, Report};
 pub use metrics::Metrics;
 pub use operator::Operator;
 pub use receiver::{Delivery, EventId, Outcome, Receiver};

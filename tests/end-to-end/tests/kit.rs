@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use agent_host_tests::{Host, Setup, broken_adapter};
+use agent_host_tests::{Host, Kit, Setup, broken_adapter, shipped_adapter};
 use serde_json::{Value, json};
 
 async fn adapter(host: &Host, arguments: &[&str]) -> Output {
@@ -23,26 +23,27 @@ fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
 }
 
-fn outcomes<'a>(report: &'a Value, outcome: &str) -> Vec<&'a str> {
-    let checks = report["checks"].as_array().unwrap();
-    checks.iter().filter(|check| check["outcome"] == outcome).map(|check| check["name"].as_str().unwrap()).collect()
-}
-
 #[tokio::test]
-async fn the_adapters_that_ship_keep_the_contract() {
+async fn the_adapters_in_the_host_keep_the_contract() {
     let host = Setup::new().start().await;
     for (name, skipped) in [("sqlite", 0), ("memory", 7)] {
         let junit = host.beside(&format!("{name}.xml"));
-        let output = adapter(&host, &["test", name, "--json", "--junit", &junit.to_string_lossy()]).await;
-        assert!(output.status.success(), "{name}: {}", said(&output));
-        let report = report(&output);
-        assert_eq!(outcomes(&report, "broken"), Vec::<&str>::new());
-        assert_eq!(outcomes(&report, "skipped").len(), skipped, "{name}: {report:#}");
-        let kept = outcomes(&report, "kept").len();
+        let report = Kit::new(&host, name).with(&["--junit", &junit.to_string_lossy()]).run().await;
+        report.assert_kept_but(skipped);
         let junit = fs::read_to_string(junit).unwrap();
-        assert_eq!(junit.matches("<testcase").count(), kept + skipped, "{junit}");
+        assert_eq!(junit.matches("<testcase").count(), report.kept.len() + skipped, "{junit}");
         assert!(junit.contains("failures=\"0\""), "{junit}");
     }
+}
+
+#[tokio::test]
+async fn files_in_a_directory_keep_the_contract() {
+    let host = Setup::new().start().await;
+    let directory = host.beside("sessions");
+    fs::create_dir(&directory).unwrap();
+    let grants = json!({"dirs": [{"host": directory, "guest": "/data", "write": true}]});
+    // It has no leases.
+    Kit::new(&host, shipped_adapter("filesystem")).with(&["--durable"]).granted(&grants).run().await.assert_kept_but(5);
 }
 
 #[cfg(unix)]
@@ -51,13 +52,14 @@ async fn the_sql_adapter_keeps_the_contract_in_postgresql() {
     let Some(server) = agent_host_test_programs::postgres() else { return };
     let host = Setup::new().start().await;
     let (url, password) = server.url_and_password("postgres");
-    let grants = json!({"databases": {"main": {"url": url, "password": "env:PGPASSWORD"}}}).to_string();
-    let mut command = host.command();
-    command.args(["adapter", "test", "postgresql", "--json", "--durable", "--grants", &grants]).env("PGPASSWORD", password);
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    let report = report(&output);
-    assert_eq!((outcomes(&report, "broken").len(), outcomes(&report, "skipped").len()), (0, 0), "{report:#}");
+    let grants = json!({"databases": {"main": {"url": url, "password": "env:PGPASSWORD"}}});
+    Kit::new(&host, "postgresql")
+        .with(&["--durable"])
+        .granted(&grants)
+        .with_variable("PGPASSWORD", password)
+        .run()
+        .await
+        .assert_kept_but(0);
 }
 
 /// What an adapter breaks, the checks that are made, and the one that must find it.

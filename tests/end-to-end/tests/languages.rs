@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use agent_host_test_programs::{clang_for_components, postgres};
-use agent_host_tests::{Host, Scene, Setup, require};
-use serde_json::{Value, json};
+use agent_host_tests::{Host, Kit, Scene, Setup, require};
+use serde_json::json;
 
 /// What a project is called.
 const NAME: &str = "my-adapter";
@@ -46,17 +46,6 @@ fn project(host: &Host, directory: &Path, kind: &str, language: &str) -> PathBuf
     directory.join(NAME).join(component)
 }
 
-/// All promises are kept, and none is skipped.
-fn keeps_the_contract(host: &Host, component: &Path, grants: &Value, password: &str) {
-    let mut command = host.command();
-    command.args(["adapter", "test"]).arg(component).args(["--json", "--timeout", "300", "--grants", &grants.to_string()]);
-    let output = command.env("PGPASSWORD", password).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let checks = report["checks"].as_array().unwrap();
-    assert!(checks.len() >= 37 && checks.iter().all(|check| check["outcome"] == "kept"), "{report:#}");
-}
-
 /// `tests` are what tries the project by itself.
 async fn begins_and_ends_with_a_stored_session(language: &str, tests: &str) {
     let Some(server) = postgres() else { return };
@@ -69,8 +58,9 @@ async fn begins_and_ends_with_a_stored_session(language: &str, tests: &str) {
     assert!(tested.status.success(), "{language}: {}", said(&tested));
     let sqlite = |name: &str| json!({"databases": {"main": format!("sqlite:{}", directory.path().join(name).display())}});
     let postgresql = json!({"databases": {"main": {"url": server.url_and_password("postgres").0, "password": "env:PGPASSWORD"}}});
-    keeps_the_contract(&scene.host, &component, &sqlite("kit.db"), password);
-    keeps_the_contract(&scene.host, &component, &postgresql, password);
+    for grants in [sqlite("kit.db"), postgresql] {
+        Kit::new(&scene.host, &component).granted(&grants).with_variable("PGPASSWORD", password).run().await.assert_kept_but(0);
+    }
 
     // Nobody has read the stream for minutes.
     scene.rejoin().await;
@@ -89,6 +79,12 @@ async fn begins_and_ends_with_a_stored_session(language: &str, tests: &str) {
 #[tokio::test]
 async fn rust() {
     begins_and_ends_with_a_stored_session("rust", "cargo test --quiet --workspace").await;
+}
+
+#[tokio::test]
+async fn python() {
+    let Some(_) = require("python3") else { return };
+    begins_and_ends_with_a_stored_session("python", "./check.sh").await;
 }
 
 #[tokio::test]

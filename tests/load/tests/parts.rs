@@ -22,3 +22,15 @@ fn clients_that_come_and_go_get_each_event_exactly_once() {
 fn an_adapter_that_fails_hangs_is_swapped_and_goes_away_loses_nothing() {
     run("outage");
 }
+
+#[test]
+fn a_store_moves_to_postgresql_and_back_under_load() {
+    let Some(_) = agent_host_test_programs::postgres() else { return };
+    run("migration-postgresql");
+}
+
+#[test]
+fn adapters_are_compared_with_native_programs() {
+    let (Some(_), Some(_)) = (agent_host_test_programs::postgres(), agent_host_test_programs::require("python3")) else { return };
+    run("adapter");
+}

@@ -14,6 +14,8 @@
 
 mod claude;
 mod component;
+#[cfg(unix)]
+mod http_store;
 mod install;
 mod modal;
 #[cfg(unix)]
@@ -24,6 +26,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use component::Component;
+#[cfg(unix)]
+pub use http_store::HttpStore;
 #[cfg(unix)]
 pub use postgres::{PostgresServer, Stop};
 
@@ -77,6 +81,26 @@ pub fn postgres() -> Option<PostgresServer> {
     }
 }
 
+/// A store for the adapter `http`, the one in Python over SQLite, to which hosts show a token.
+///
+/// # Panics
+/// If there is no Python and `CI` is set, or if it does not start.
+#[cfg(unix)]
+pub fn http_store_in_python() -> Option<HttpStore> {
+    require("python3")?;
+    Some(HttpStore::start("python", vec![("STORE_BEARER", http_store::SECRET.to_owned())]))
+}
+
+/// The one in TypeScript over a PostgreSQL database, whose URL this is, to which hosts sign what they ask.
+///
+/// # Panics
+/// If there is no npm and `CI` is set, or if it does not start.
+#[cfg(unix)]
+pub fn http_store_in_typescript(database: String) -> Option<HttpStore> {
+    require("npm")?;
+    Some(HttpStore::start("typescript", vec![("STORE_HMAC", http_store::SECRET.to_owned()), ("DATABASE_URL", database)]))
+}
+
 /// The `sql` adapter, built under another version: the same code as the one that ships with the host, and another component. It is built below the test's target directory.
 ///
 /// # Panics
@@ -84,6 +108,15 @@ pub fn postgres() -> Option<PostgresServer> {
 pub fn rebuilt_adapter(version: &str) -> PathBuf {
     let adapter = Component { workspace: "adapters", package: "adapter-sql", environment: &[("AGENT_HOST_ADAPTER_VERSION", version)] };
     adapter.build(&format!("sql-{version}"), &beside_the_test("rebuilt-adapters"))
+}
+
+/// An adapter of `adapters/` that is not in the host: `filesystem` or `http`. It is built below the test's target directory.
+///
+/// # Panics
+/// If there is no such adapter, or cargo cannot build it.
+pub fn shipped_adapter(name: &str) -> PathBuf {
+    let adapter = Component { workspace: "adapters", package: &format!("adapter-{name}"), environment: &[] };
+    adapter.build(name, &beside_the_test("shipped-adapters"))
 }
 
 /// A hook of `examples/hooks`: `audit`, `guard` or `webhook`. It is built below the test's target directory.

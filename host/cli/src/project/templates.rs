@@ -49,7 +49,7 @@ const RUST_ADAPTER: Template = Template {
         "Cargo.toml" = "rust/adapter.toml", "README.md" = "rust/adapter.md", ".gitignore" = "rust/gitignore";
         "adapters/sql/src" => "src/": "lib.rs", "chunks.rs", "database.rs", "dialect.rs", "files.rs", "leases.rs", "profiles.rs", "schema.rs", "sessions.rs", "streams.rs";
         "adapters/sdk" => "vendor/agent-host-adapter/": "Cargo.toml", "examples/minimal.rs", "src/adapter.rs", "src/append.rs", "src/bindings.rs", "src/config.rs",
-            "src/cursor.rs", "src/error.rs", "src/export.rs", "src/lib.rs", "src/logging.rs", "src/sql.rs";
+            "src/cursor.rs", "src/error.rs", "src/export.rs", "src/http.rs", "src/lib.rs", "src/logging.rs", "src/sql.rs";
     ],
     placeholders: RUST_NAMES,
     wit: "wit/deps",
@@ -65,9 +65,9 @@ const RUST_HOOK: Template = Template {
     files: files![
         "Cargo.toml" = "rust/hook.toml", "README.md" = "rust/hook.md", ".gitignore" = "rust/gitignore", "src/lib.rs" = "../../../../adapters/hook-sdk/examples/blocklist.rs";
         "adapters/hook-sdk" => "vendor/agent-host-hook/": "Cargo.toml", "examples/blocklist.rs", "src/bindings.rs", "src/control.rs", "src/error.rs", "src/export.rs", "src/hook.rs",
-            "src/http.rs", "src/info.rs", "src/lib.rs";
+            "src/info.rs", "src/lib.rs";
         // Files that both SDKs have.
-        "adapters/sdk/src" => "vendor/sdk/src/": "config.rs", "logging.rs", "sql.rs";
+        "adapters/sdk/src" => "vendor/sdk/src/": "config.rs", "http.rs", "logging.rs", "sql.rs";
     ],
     #[cfg(test)]
     sources: &[("adapters/hook-sdk", "vendor/agent-host-hook/")],

@@ -1,15 +1,18 @@
 //! Adapters as components, each against a native program that does the same to the same store, in the same run: what the component costs.
 
+mod files;
+mod http;
+mod memory;
 mod postgresql;
 mod sqlite;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
 use agent_host_session::ports::store::Store;
 use agent_host_session::record::{Options, SessionRecord, StreamName};
 use agent_host_session::time::Timestamp;
+use agent_host_wasm::grants::{Access, Directory};
 use agent_host_wasm::{Database, Engine, EngineOptions, Grants, Persistence, PersistenceOptions, PostgresOptions, Source, SqliteOptions};
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -47,14 +50,41 @@ trait Native {
 
 pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
     let directory = tempfile::tempdir().context("failed to make a directory")?;
-    let database = Database::open_sqlite(&directory.path().join("component.db"), &SqliteOptions::default())?;
-    let component = component(directory.path(), database).await?;
-    compare("sqlite", &component, sqlite::Program::open(&directory.path().join("native.db"))?, scale, report).await?;
+    let directory = directory.path();
+    let engine = Engine::new(EngineOptions { cache_dir: Some(directory.join("cache")), ..EngineOptions::default() })?;
+    let granted = |database| Grants { databases: [("main".to_owned(), database)].into(), ..Grants::default() };
+    let shipped = |name| Source::File(agent_host_test_programs::shipped_adapter(name));
+    let sql = || Source::Builtin("sql".to_owned());
+
+    let component = open(&engine, Source::Builtin("memory".to_owned()), PersistenceOptions::default()).await?;
+    compare("memory", &component, memory::Program::default(), scale, report).await?;
+
+    let database = Database::open_sqlite(&directory.join("component.db"), &SqliteOptions::default())?;
+    let component = open(&engine, sql(), PersistenceOptions { grants: granted(database), ..PersistenceOptions::default() }).await?;
+    compare("sqlite", &component, sqlite::Program::open(&directory.join("native.db"))?, scale, report).await?;
 
     let server = agent_host_test_programs::postgres().context("there is no PostgreSQL on this machine")?;
     let url = server.url("postgres");
-    let component = self::component(directory.path(), Database::open_postgres(&PostgresOptions::new(&url)).await?).await?;
-    compare("postgresql", &component, postgresql::Program::connect(&url).await?, scale, report).await
+    let database = Database::open_postgres(&PostgresOptions::new(&url)).await?;
+    let component = open(&engine, sql(), PersistenceOptions { grants: granted(database), ..PersistenceOptions::default() }).await?;
+    compare("postgresql", &component, postgresql::Program::connect(&url).await?, scale, report).await?;
+
+    let files = directory.join("component-files");
+    std::fs::create_dir(&files)?;
+    let granted = Directory { host: files, guest: "/data".to_owned(), access: Access::ReadWrite };
+    let grants = Grants { directories: vec![granted], ..Grants::default() };
+    let component = open(&engine, shipped("filesystem"), PersistenceOptions { grants, ..PersistenceOptions::default() }).await?;
+    compare("filesystem", &component, files::Program::open(&directory.join("native-files"))?, scale, report).await?;
+
+    let store = agent_host_test_programs::http_store_in_python().context("there is no Python on this machine")?;
+    let grants = Grants {
+        http: vec![format!("{}/*", store.url()).parse()?],
+        environment: [("STORE_SECRET".to_owned(), store.secret().to_owned())].into(),
+        ..Grants::default()
+    };
+    let config = vec![("url".to_owned(), store.url())];
+    let component = open(&engine, shipped("http"), PersistenceOptions { grants, config, ..PersistenceOptions::default() }).await?;
+    compare("http", &component, http::Program::new(&store), scale, report).await
 }
 
 async fn compare(name: &str, component: &dyn Store, mut native: impl Native, scale: Scale, report: &mut Report) -> anyhow::Result<()> {
@@ -99,11 +129,9 @@ async fn timed(calls: usize, mut call: impl AsyncFnMut() -> anyhow::Result<()>) 
     Ok((samples, begin.elapsed()))
 }
 
-async fn component(directory: &Path, database: Database) -> anyhow::Result<Persistence> {
-    let engine = Engine::new(EngineOptions { cache_dir: Some(directory.join("cache")), ..EngineOptions::default() })?;
-    let loaded = engine.load(Source::Builtin("sql".to_owned())).await?;
-    let grants = Grants { databases: [("main".to_owned(), database)].into(), ..Grants::default() };
-    let persistence = Persistence::start(&engine, loaded, PersistenceOptions { grants, ..PersistenceOptions::default() }).await?;
+/// Opens a component with a session in its store.
+async fn open(engine: &Engine, source: Source, options: PersistenceOptions) -> anyhow::Result<Persistence> {
+    let persistence = Persistence::start(engine, engine.load(source).await?, options).await?;
     let now = Timestamp::now();
     let record = SessionRecord {
         id: SessionId::new(SESSION)?,

@@ -1,13 +1,6 @@
-//! HTTP requests, to the URLs that the operator granted.
-//!
-//! ```no_run
-//! # use agent_host_hook::{Result, http};
-//! # fn example(url: &str, events: &[u8]) -> Result<()> {
-//! let headers: [http::Header<'_>; 1] = [("content-type", b"application/json")];
-//! let response = http::fetch(http::Request { headers: &headers, ..http::Request::post(url, events) })?;
-//! # drop(response); Ok(())
-//! # }
-//! ```
+//! HTTP requests, to the URLs that the host grants: a thin layer over the import `agent-host:http`.
+
+use crate::Error as AdapterError;
 
 pub use crate::bindings::agent_host::http::http::{Error, Request, Response, fetch};
 
@@ -38,15 +31,16 @@ impl Response {
     }
 }
 
-/// What is worth another try is [`Unavailable`](crate::Error::Unavailable).
-impl From<Error> for crate::Error {
+impl From<Error> for AdapterError {
+    /// What is worth another try is [`AdapterError::Unavailable`]; a URL that was not granted is [`AdapterError::Invalid`], since the configuration
+    /// is wrong; anything else is [`AdapterError::Other`].
     fn from(error: Error) -> Self {
         match error {
-            Error::Unavailable(reason) => Self::unavailable(format!("the server is unavailable: {reason}")),
-            Error::Timeout(reason) => Self::unavailable(format!("the server did not answer in time: {reason}")),
-            Error::Denied(reason) => Self::other(format!("the HTTP request was denied: {reason}")),
-            Error::Invalid(reason) => Self::other(format!("the HTTP request is invalid: {reason}")),
-            Error::TooLarge(reason) => Self::other(format!("the HTTP request or its response is too large: {reason}")),
+            Error::Unavailable(text) => Self::Unavailable(format!("the server is unavailable: {text}")),
+            Error::Timeout(text) => Self::Unavailable(format!("the server did not answer in time: {text}")),
+            Error::Denied(text) => Self::Invalid(format!("the URL is not granted: {text}")),
+            Error::Invalid(text) => Self::Other(format!("the HTTP request is invalid: {text}")),
+            Error::TooLarge(text) => Self::Other(format!("the HTTP request or its response is too large: {text}")),
         }
     }
 }
@@ -57,10 +51,10 @@ mod tests {
 
     #[test]
     fn a_failed_request_is_worth_another_try_if_the_server_may_answer_then() {
-        let again = crate::Error::from(Error::Timeout("8 s".to_owned()));
-        assert!(matches!(&again, crate::Error::Unavailable(text) if text.contains("in time: 8 s")), "{again:?}");
-        let never = crate::Error::from(Error::Denied("http://x/".to_owned()));
-        assert!(matches!(never, crate::Error::Other(_)), "{never:?}");
+        let again = AdapterError::from(Error::Timeout("8 s".to_owned()));
+        assert_eq!(again, AdapterError::unavailable("the server did not answer in time: 8 s"));
+        let never = AdapterError::from(Error::Denied("http://x/".to_owned()));
+        assert_eq!(never, AdapterError::invalid("the URL is not granted: http://x/"));
     }
 
     #[test]
