@@ -80,6 +80,8 @@ pub enum Component {
     Digest(String),
     /// Among those that ship with the host, by its name.
     Builtin(String),
+    /// In an OCI registry, by a reference with a digest.
+    Registry(String),
     /// In the configuration.
     Configured,
 }
@@ -190,6 +192,7 @@ struct SwapRequest {
     path: Option<PathBuf>,
     digest: Option<String>,
     builtin: Option<String>,
+    reference: Option<String>,
     #[serde(default)]
     configured: bool,
     config: Option<BTreeMap<String, String>>,
@@ -202,6 +205,7 @@ impl SwapRequest {
             self.path.take().map(Component::Path),
             self.digest.take().map(Component::Digest),
             self.builtin.take().map(Component::Builtin),
+            self.reference.take().map(Component::Registry),
             self.configured.then_some(Component::Configured),
         ];
         let mut named = named.into_iter().flatten();
@@ -211,7 +215,8 @@ impl SwapRequest {
             }
             (Some(component), None) => Ok(component),
             _ => {
-                let detail = format!("one of path, digest, builtin and configured is needed; or send the component itself as {WASM}");
+                let detail =
+                    format!("one of path, digest, builtin, reference and configured is needed; or send the component itself as {WASM}");
                 Err(Problem::new(Code::InvalidRequest, detail))
             }
         }

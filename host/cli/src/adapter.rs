@@ -1,9 +1,10 @@
 //! `agent-host adapter`: for those who write persistence adapters.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_host_kit::{Options, Report, Subject, bench};
+use agent_host_registry::Reference;
 use agent_host_wasm::exchange::{Origin, Plan};
 use agent_host_wasm::swap::Configuration as _;
 use agent_host_wasm::{Engine, EngineOptions, Source};
@@ -11,8 +12,10 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use crate::args::TestArguments;
-use crate::components::{Configured, Grantor, builtin, builtin_names};
+use crate::components::{Configured, Grantor, builtin, builtin_names, registry};
+use crate::config::grant::Component;
 use crate::config::schema;
+use crate::data_dir::registry_cache;
 use crate::output;
 
 /// How long each function is measured.
@@ -38,9 +41,9 @@ pub fn checks(wants_json: bool) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If it cannot be opened, or breaks a promise.
-pub async fn test(persistence: schema::Persistence, arguments: &TestArguments) -> anyhow::Result<()> {
+pub async fn test(config: schema::Config, arguments: &TestArguments) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir().context("failed to make a directory for the database of the built-in sqlite")?;
-    let subject = subject(persistence, arguments, scratch.path().join("adapter-test.db")).await?;
+    let subject = subject(config, arguments, scratch.path()).await?;
     if arguments.bench {
         return measure(&subject, arguments.json).await;
     }
@@ -95,11 +98,15 @@ async fn measure(subject: &Subject, wants_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `main` is the database of the built-in `sqlite`.
-async fn subject(persistence: schema::Persistence, arguments: &TestArguments, main: PathBuf) -> anyhow::Result<Subject> {
+/// The database of the built-in `sqlite`, and what is pulled from a registry, is in the directory `scratch`.
+async fn subject(config: schema::Config, arguments: &TestArguments, scratch: &Path) -> anyhow::Result<Subject> {
     let TestArguments { component, set, grants, .. } = arguments;
+    let registry = registry::registry(&config.components.registry, registry_cache(scratch))?;
     let (source, origin) = match builtin(component) {
         Some(Source::Builtin(name)) => (Source::Builtin(name.clone()), Origin::Builtin(name)),
+        _ if Reference::is_meant_by(component) => {
+            (registry::pulled(&registry, &component.parse()?).await?, Origin::Registry(component.clone()))
+        }
         _ => {
             let path = PathBuf::from(component);
             ensure!(path.is_file(), "there is no component {component}: it is a file, or one of {}", builtin_names());
@@ -109,7 +116,10 @@ async fn subject(persistence: schema::Persistence, arguments: &TestArguments, ma
     let grants =
         grants.as_deref().map_or(Ok(json!({})), |grants| serde_json::from_str::<Value>(grants).context("--grants is not valid JSON"))?;
     let plan = Plan { origin, config: Some(set.iter().cloned().collect()), grants: Some(grants) };
-    let options = Configured::new(persistence, main, Grantor::new()?, false).options(&plan).await.map_err(anyhow::Error::msg)?;
+    // What is configured is not tried: it is not asked for, in a registry or elsewhere.
+    let persistence = schema::Persistence { component: Component::Sqlite, ..config.persistence };
+    let configured = Configured::new(persistence, &registry, scratch.join("adapter-test.db"), Grantor::new()?, false).await?;
+    let options = configured.options(&plan).await.map_err(anyhow::Error::msg)?;
     let engine = Engine::new(EngineOptions::default())?;
     Ok(Subject::load(engine, source, options).await?)
 }

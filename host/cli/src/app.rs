@@ -10,6 +10,7 @@ use agent_host_agents::echo::Echo;
 use agent_host_archive::FileArchive;
 use agent_host_journal::JournaledStore;
 use agent_host_modal::Client;
+use agent_host_registry::Registry;
 use agent_host_sandboxes::local::{self, Local};
 use agent_host_sandboxes::modal::{self, Modal};
 use agent_host_session::manager::{InterruptedTurn, Leases, Manager, Ports, Settings};
@@ -32,7 +33,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::agenda;
-use crate::components::{Configured, ConfiguredHooks, Grantor, Operator, instances, memory as bytes, spool_options};
+use crate::components::{Configured, ConfiguredHooks, Grantor, Operator, instances, memory as bytes, registry, spool_options};
 use crate::config::choice::{
     InterruptedTurn as InterruptedTurnChoice, Isolation, Network, OnStart as OnStartChoice, Provider as ProviderChoice,
 };
@@ -56,6 +57,7 @@ pub struct Host {
     journal: Arc<JournaledStore>,
     components: Arc<Components>,
     roster: Arc<Roster>,
+    registry: Arc<Registry>,
     archive: Option<Arc<FileArchive>>,
     _watches: Vec<Watch>,
     /// Keys for the admin calls.
@@ -70,8 +72,9 @@ impl Host {
         let data_dir = DataDir::open(&config.data_dir)?;
         let engine = engine(config, &data_dir)?;
         let grantor = Grantor::new()?;
-        let components = start_components(config, &data_dir, engine.clone(), grantor.clone()).await?;
-        let roster = start_hooks(config, &data_dir, engine, grantor).await?;
+        let registry = Arc::new(registry::registry(&config.components.registry, data_dir.registry_cache())?);
+        let components = start_components(config, &data_dir, engine.clone(), &registry, grantor.clone()).await?;
+        let roster = start_hooks(config, &data_dir, engine, &registry, grantor).await?;
         let journal = journal(config, &data_dir, components.store()).await?;
         load_profiles(journal.as_ref(), &config.profiles).await?;
         let archive = archive(config, &data_dir)?;
@@ -95,7 +98,7 @@ impl Host {
             [] => vec![data_dir.admin_key()?.into()],
             keys => keys.iter().map(|key| key.value().clone()).collect(),
         };
-        Ok(Self { manager, journal, components, roster, archive, _watches: watches, admin_keys, _data_dir: data_dir })
+        Ok(Self { manager, journal, components, roster, registry, archive, _watches: watches, admin_keys, _data_dir: data_dir })
     }
 
     /// Ends what is left when its sessions have ended.
@@ -118,7 +121,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("failed to listen on {}", config.listen))?;
     let address = listener.local_addr().context("failed to find the listener's address")?;
     let shutdown = CancellationToken::new();
-    let operator = Arc::new(Operator { components: Arc::clone(&host.components), roster: Arc::clone(&host.roster) });
+    let operator = Arc::new(Operator {
+        components: Arc::clone(&host.components),
+        roster: Arc::clone(&host.roster),
+        registry: Arc::clone(&host.registry),
+    });
     let contract = wit::archive().context("failed to make the archive of the contract")?;
     let options = agent_host_api::Options { contract: contract.into(), ..api_options(&config, &host.admin_keys) };
     let registry = metrics::registry(manager, &host.journal, &host.components, &host.roster, host.archive.as_deref());
@@ -176,8 +183,15 @@ fn engine(config: &Config, data_dir: &DataDir) -> anyhow::Result<Engine> {
     })?)
 }
 
-async fn start_components(config: &Config, data_dir: &DataDir, engine: Engine, grantor: Grantor) -> anyhow::Result<Arc<Components>> {
-    let configured = Configured::new(config.persistence.clone(), data_dir.database(), grantor, config.leases.address.is_some());
+async fn start_components(
+    config: &Config,
+    data_dir: &DataDir,
+    engine: Engine,
+    registry: &Registry,
+    grantor: Grantor,
+) -> anyhow::Result<Arc<Components>> {
+    let needs_leases = config.leases.address.is_some();
+    let configured = Configured::new(config.persistence.clone(), registry, data_dir.database(), grantor, needs_leases).await?;
     Ok(Components::start(engine, Arc::new(configured), data_dir.components(), exchange_settings(config)).await?)
 }
 
@@ -195,16 +209,22 @@ async fn journal(config: &Config, data_dir: &DataDir, store: Arc<dyn Store>) -> 
     Ok(tokio::task::spawn_blocking(open).await.context("opening the journal broke off")??)
 }
 
-async fn start_hooks(config: &Config, data_dir: &DataDir, engine: Engine, grantor: Grantor) -> anyhow::Result<Arc<Roster>> {
+async fn start_hooks(
+    config: &Config,
+    data_dir: &DataDir,
+    engine: Engine,
+    registry: &Registry,
+    grantor: Grantor,
+) -> anyhow::Result<Arc<Roster>> {
     let (path, options) = (data_dir.events(), spool_options(&config.events));
     let spool =
         tokio::task::spawn_blocking(move || Spool::open(&path, options)).await.context("opening the events of hooks broke off")??;
-    let configured = ConfiguredHooks::new(config.hooks.clone(), grantor);
+    let configured = ConfiguredHooks::new(config.hooks.clone(), registry, grantor).await?;
     Ok(Roster::start(engine, Arc::new(configured), data_dir.hooks(), spool, exchange_settings(config)).await?)
 }
 
 fn exchange_settings(config: &Config) -> exchange::Settings {
-    let schema::Components { watch: _, on_start, keep, drain_timeout, rollback_after, probation } = &config.components;
+    let schema::Components { watch: _, on_start, keep, drain_timeout, rollback_after, probation, registry: _ } = &config.components;
     exchange::Settings {
         on_start: match on_start {
             OnStartChoice::Last => OnStart::Last,

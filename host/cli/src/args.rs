@@ -78,7 +78,7 @@ pub enum Command {
         /// What kind of component.
         #[arg(value_enum)]
         kind: Kind,
-        /// The component: a file, or the name of one that ships with the host.
+        /// The component: a file, the name of one that ships with the host, or one in a registry, `oci://HOST/REPOSITORY@sha256:DIGEST`.
         #[arg(required_unless_present = "configured")]
         component: Option<String>,
         /// Goes back to what the configuration names.
@@ -195,7 +195,7 @@ pub enum HookCommand {
     Add {
         /// The hook's name in the host.
         name: String,
-        /// The component's file.
+        /// The component: a file, or one in a registry, `oci://HOST/REPOSITORY@sha256:DIGEST`.
         #[arg(required_unless_present = "configured")]
         component: Option<PathBuf>,
         /// Goes back to what the configuration names.
@@ -292,7 +292,7 @@ pub enum AdapterCommand {
 /// An adapter that is tried, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TestArguments {
-    /// The component: a file, or the name of one that ships with the host.
+    /// The component: a file, the name of one that ships with the host, or one in a registry, `oci://HOST/REPOSITORY@sha256:DIGEST`.
     pub component: String,
     /// What it is told when it is opened.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]

@@ -11,11 +11,11 @@ use anyhow::Context as _;
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::components::{Configured, Grantor};
+use crate::components::{Configured, Grantor, registry};
 use crate::config::database::without_password;
 use crate::config::environment::Process;
 use crate::config::{self, Config, Sources};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, registry_cache};
 
 /// A store, and what keeps a host from using it meanwhile.
 struct Place {
@@ -88,7 +88,8 @@ async fn open(store: &str, must_exist: bool) -> anyhow::Result<Place> {
         );
     }
     let engine = Engine::new(EngineOptions::default())?;
-    let configured = Configured::new(config.persistence, main, Grantor::new()?, false);
+    let registry = registry::registry(&config.components.registry, registry_cache(&config.data_dir))?;
+    let configured = Configured::new(config.persistence, &registry, main, Grantor::new()?, false).await?;
     let options = configured.options(&Plan::configured()).await.map_err(anyhow::Error::msg)?;
     let component = engine.load(configured.source()).await?;
     Ok(Place { persistence: Persistence::start(&engine, component, options).await?, _lock: lock })

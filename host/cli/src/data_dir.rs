@@ -38,6 +38,11 @@ pub fn admin_key_path(data_dir: &Path) -> PathBuf {
     data_dir.join("admin-key")
 }
 
+/// Where a host with this data directory keeps what it has pulled from registries.
+pub fn registry_cache(data_dir: &Path) -> PathBuf {
+    data_dir.join("cache").join("registry")
+}
+
 /// Where a host with this data directory keeps its local sandboxes.
 pub fn sandboxes(data_dir: &Path) -> PathBuf {
     data_dir.join("sandboxes")
@@ -73,6 +78,11 @@ impl DataDir {
     /// Machine code of components.
     pub fn component_cache(&self) -> PathBuf {
         self.path.join("cache").join("components")
+    }
+
+    /// Components that were pulled from registries.
+    pub fn registry_cache(&self) -> PathBuf {
+        registry_cache(&self.path)
     }
 
     /// Components that were swapped in.

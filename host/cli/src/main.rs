@@ -53,6 +53,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // Clients for HTTP ask the process whose cryptography they are to use. Nobody has told it before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match arguments.command {
         Some(Command::ConfigReference { format: ReferenceFormat::Markdown }) => output::print(reference::markdown())?,
         Some(Command::ConfigReference { format: ReferenceFormat::Toml }) => output::print(reference::example())?,
@@ -107,7 +109,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Adapter { command: AdapterCommand::Checks { json } }) => adapter::checks(json)?,
         Some(Command::Adapter { command: AdapterCommand::Test(ref test) }) => {
             let config = load(&arguments)?.config;
-            runtime()?.block_on(adapter::test(config.persistence, test))?;
+            runtime()?.block_on(adapter::test(config, test))?;
         }
         Some(Command::Copy { ref from, ref to }) => {
             let copied = runtime()?.block_on(copy::copy(from, to))?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use agent_host_registry::Reference;
 use anyhow::{Context as _, bail};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -61,11 +62,12 @@ impl Host {
         self.send(self.request(Method::GET, &["components"])?).await
     }
 
-    /// Lets another persistence adapter take over: a file, or one that ships with the host by its name; the configured one if `None`.
+    /// Lets another persistence adapter take over: a file, one in a registry, or one that ships with the host by its name; the configured one if `None`.
     pub async fn swap_persistence(&self, component: Option<&str>, given: &Given<'_>, migrate: bool) -> anyhow::Result<Value> {
         let request = self.request(Method::PUT, &["persistence"])?.query(&given.query()?).query(&[("migrate", migrate)]);
         let request = match component {
             Some(name) if crate::components::builtin(name).is_some() => request.json(&json!({"builtin": name})),
+            Some(reference) if Reference::is_meant_by(reference) => request.json(&json!({"reference": reference})),
             Some(file) => send_file(request, Path::new(file))
                 .with_context(|| format!("components that ship with the host: {}", crate::components::builtin_names()))?,
             None => request.json(&json!({"configured": true})),
@@ -73,7 +75,7 @@ impl Host {
         self.send(request).await
     }
 
-    /// Adds a hook from a file, or replaces it; by the configured component if `None`.
+    /// Adds a hook from a file or a registry, or replaces it; by the configured component if `None`.
     pub async fn add_hook(&self, name: &str, file: Option<&Path>, given: &Given<'_>, from: Option<Begin>) -> anyhow::Result<Value> {
         let request = self.request(Method::PUT, &["hooks", name])?.query(&given.query()?);
         let request = match from {
@@ -82,6 +84,7 @@ impl Host {
             None => request,
         };
         let request = match file {
+            Some(reference) if reference.to_str().is_some_and(Reference::is_meant_by) => request.json(&json!({"reference": reference})),
             Some(file) => send_file(request, file)?,
             None => request.json(&json!({"configured": true})),
         };

@@ -62,7 +62,7 @@ impl Api {
     /// A client of the host that is there.
     pub fn new(address: Address) -> Self {
         // Without a limit for all that a client can do there would be one that nobody chose.
-        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap_or_default();
+        let http = agent_host_tests::http().timeout(PATIENCE).build().unwrap_or_default();
         Self { http, address }
     }
 

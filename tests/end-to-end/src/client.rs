@@ -44,7 +44,7 @@ impl Answer {
 impl Client {
     /// A client that shows this key, or none.
     pub fn new(base_url: &str, key: Option<&str>) -> Self {
-        let http = reqwest::Client::builder().timeout(DEADLINE).build().expect("failed to make an HTTP client");
+        let http = crate::http().timeout(DEADLINE).build().expect("failed to make an HTTP client");
         Self { http, base_url: base_url.to_owned(), key: key.map(str::to_owned) }
     }
 

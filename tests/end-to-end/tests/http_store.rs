@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use agent_host_test_programs::{HttpStore, http_store_in_python, http_store_in_typescript, postgres};
-use agent_host_tests::{Host, Kit, Scene, Setup, shipped_adapter};
+use agent_host_tests::{Host, Kit, Scene, Setup, http, shipped_adapter};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -50,7 +50,7 @@ impl BadNetwork {
     async fn start(store: &HttpStore) -> (String, Self) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("failed to listen");
         let url = format!("http://{}", listener.local_addr().expect("a listener has an address"));
-        let network = Self { store: store.url(), client: reqwest::Client::new(), requests: Arc::default() };
+        let network = Self { store: store.url(), client: http().build().expect("failed to make a client"), requests: Arc::default() };
         let router = Router::new().fallback(pass).with_state(network.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         (url, network)

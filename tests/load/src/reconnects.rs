@@ -63,7 +63,7 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
     let request = json!({"sessionId": SESSION, "agentProfileRef": "default", "architecture": "claude-agent-sdk"});
     host.client().create(&request).await.expect(201);
     let message = uuid::Uuid::new_v4().to_string();
-    let http = reqwest::Client::new();
+    let http = agent_host_test_programs::http().build()?;
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
         let kind = if number % 2 == 0 { Kind::WebSocket } else { Kind::ServerSentEvents };

@@ -18,6 +18,7 @@ mod component;
 mod http_store;
 mod install;
 mod modal;
+mod oci;
 #[cfg(unix)]
 mod postgres;
 
@@ -28,6 +29,7 @@ use std::process::Command;
 use component::Component;
 #[cfg(unix)]
 pub use http_store::HttpStore;
+pub use oci::{CosignKey, OciRegistry};
 #[cfg(unix)]
 pub use postgres::{PostgresServer, Stop};
 
@@ -69,6 +71,13 @@ pub fn official_modal() -> Option<(PathBuf, PathBuf)> {
     }
 }
 
+/// A client for HTTP. What is built for the host has TLS in it, which the program, and so each test, has to tell whose cryptography it is to use.
+pub fn http() -> reqwest::ClientBuilder {
+    // Another test of this process may have told it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+}
+
 /// A PostgreSQL server of the test's own, which has begun to serve.
 ///
 /// # Panics
@@ -79,6 +88,22 @@ pub fn postgres() -> Option<PostgresServer> {
         Ok(programs) => Some(PostgresServer::start(programs)),
         Err(error) => missing(&format!("PostgreSQL is needed: {error}")),
     }
+}
+
+/// A registry for components, and nothing in it.
+///
+/// # Panics
+/// If `docker-registry` is not installed and `CI` is set, or if it does not start.
+pub fn oci_registry() -> Option<OciRegistry> {
+    require("docker-registry").map(OciRegistry::start)
+}
+
+/// A key to sign components with.
+///
+/// # Panics
+/// If `openssl` is not installed and `CI` is set.
+pub fn cosign_key() -> Option<CosignKey> {
+    require("openssl").map(|_| CosignKey::make())
 }
 
 /// A store for the adapter `http`, the one in Python over SQLite, to which hosts show a token.

@@ -60,7 +60,7 @@ impl Host {
         let mut registry = Registry::with_prefix("agent_host");
         world.manager.register_metrics(&mut registry);
         let task = tokio::spawn(serve(listener, Arc::clone(&world.manager), operator, registry, options, shutdown.clone()));
-        Self { address, world, admin, client: reqwest::Client::new(), key: None, shutdown, task }
+        Self { address, world, admin, client: agent_host_test_programs::http().build().unwrap(), key: None, shutdown, task }
     }
 
     pub(crate) async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Response {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use agent_host_registry::Registry;
 use agent_host_wasm::exchange::Plan;
 use agent_host_wasm::hooks::delivery::DeliveryOptions;
 use agent_host_wasm::hooks::roster::{Configuration, Configured};
@@ -11,28 +12,40 @@ use agent_host_wasm::{Grants, Source};
 use async_trait::async_trait;
 
 use super::granted::{Grantor, instances, limits};
+use super::registry;
 use crate::config::choice;
+use crate::config::grant::HookComponent;
 use crate::config::schema;
 
 /// The configured hooks.
 pub struct ConfiguredHooks {
-    hooks: Vec<schema::Hook>,
+    hooks: Vec<(schema::Hook, Source)>,
     grantor: Grantor,
 }
 
 impl ConfiguredHooks {
     /// These, in this order.
-    pub fn new(hooks: Vec<schema::Hook>, grantor: Grantor) -> Self {
-        Self { hooks, grantor }
+    ///
+    /// # Errors
+    /// If the component of one is in a registry, and cannot be had.
+    pub async fn new(hooks: Vec<schema::Hook>, registry: &Registry, grantor: Grantor) -> Result<Self, agent_host_registry::Error> {
+        let mut sources = Vec::with_capacity(hooks.len());
+        for hook in &hooks {
+            sources.push(match &hook.component {
+                HookComponent::File(path) => Source::File(path.clone()),
+                HookComponent::Registry(reference) => registry::pulled(registry, reference).await?,
+            });
+        }
+        Ok(Self { hooks: hooks.into_iter().zip(sources).collect(), grantor })
     }
 }
 
 #[async_trait]
 impl Configuration for ConfiguredHooks {
     fn hooks(&self) -> Vec<Configured> {
-        let configured = |hook: &schema::Hook| Configured {
+        let configured = |(hook, source): &(schema::Hook, Source)| Configured {
             name: hook.name.0.clone(),
-            source: Source::File(hook.component.0.clone()),
+            source: source.clone(),
             is_enabled: hook.enabled,
             begin: match hook.from {
                 choice::Begin::Start => Begin::AtStart,
@@ -43,7 +56,7 @@ impl Configuration for ConfiguredHooks {
     }
 
     async fn options(&self, name: &Name, plan: &Plan) -> Result<(HookOptions, DeliveryOptions), String> {
-        let configured = self.hooks.iter().find(|hook| hook.name.0 == *name);
+        let configured = self.hooks.iter().map(|(hook, _)| hook).find(|hook| hook.name.0 == *name);
         let config = plan.config.as_ref().or(configured.map(|hook| &hook.config));
         let grants = match (configured, &plan.grants) {
             (Some(hook), asked) => self.grantor.open(self.grantor.asked("grants", asked.as_ref(), &hook.grants)?).await?,
@@ -94,7 +107,8 @@ mod tests {
         let environment = BTreeMap::<String, String>::new();
         let sources = crate::config::Sources { file: Some(&file), flags: &flags, environment: &environment, working_dir: directory.path() };
         let hooks = crate::config::load(&sources).unwrap().config.hooks;
-        let configured = ConfiguredHooks::new(hooks, Grantor::new().unwrap());
+        let registry = Registry::new(agent_host_registry::Options::default()).unwrap();
+        let configured = ConfiguredHooks::new(hooks, &registry, Grantor::new().unwrap()).await.unwrap();
         let of = async |name: &str| format!("{:?}", configured.options(&Name::new(name).unwrap(), &Plan::configured()).await.unwrap());
         assert_eq!(of("configured").await, of("added").await);
     }

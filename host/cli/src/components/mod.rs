@@ -4,6 +4,7 @@ mod granted;
 mod hooks;
 mod operator;
 mod persistence;
+pub mod registry;
 
 use std::path::Path;
 

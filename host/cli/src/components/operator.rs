@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use agent_host_api::admin::{Admin, AdminError, Component as Named, HookReplacement, Replacement};
+use agent_host_registry::{InvalidReference, Reference, Registry};
 use agent_host_wasm::Source;
-use agent_host_wasm::exchange::{Candidate, Error};
+use agent_host_wasm::exchange::{Candidate, Error, Phase};
 use agent_host_wasm::hooks::Name;
 use agent_host_wasm::hooks::roster::{HookRequest, Roster};
 use agent_host_wasm::hooks::spool::Begin;
@@ -20,6 +21,8 @@ pub struct Operator {
     pub components: Arc<Components>,
     /// The event hooks.
     pub roster: Arc<Roster>,
+    /// Where components may be pulled from.
+    pub registry: Arc<Registry>,
 }
 
 #[async_trait]
@@ -38,7 +41,7 @@ impl Admin for Operator {
 
     async fn swap_persistence(&self, replacement: Replacement) -> Result<Value, AdminError> {
         let Replacement { component, config, grants, migrate } = replacement;
-        let candidate = candidate(component)?;
+        let candidate = self.candidate(component).await?;
         let report = self.components.swap(Request { candidate, config, grants, migrate }).await;
         report.map(|report| as_json(&report)).map_err(refused)
     }
@@ -51,7 +54,7 @@ impl Admin for Operator {
     async fn put_hook(&self, name: &str, replacement: HookReplacement) -> Result<Value, AdminError> {
         let HookReplacement { component, config, grants, from_start } = replacement;
         let name = hook_name(name)?;
-        let candidate = candidate(component)?;
+        let candidate = self.candidate(component).await?;
         let begin = from_start.map(|from_start| if from_start { Begin::AtStart } else { Begin::AtEnd });
         let report = self.roster.put(&name, HookRequest { candidate, config, grants, begin }).await;
         report.map(|report| as_json(&report)).map_err(refused)
@@ -70,20 +73,25 @@ fn hook_name(name: &str) -> Result<Name, AdminError> {
     Name::new(name).map_err(|error| AdminError::Invalid(error.to_string()))
 }
 
-fn candidate(component: Named) -> Result<Candidate, AdminError> {
-    Ok(match component {
-        Named::Bytes(bytes) => Candidate::Bytes(bytes),
-        Named::Path(path) => Candidate::File(path),
-        Named::Digest(digest) => Candidate::Digest(digest),
-        Named::Builtin(name) => match builtin(&name) {
-            Some(Source::Builtin(component)) => Candidate::Builtin(component),
-            _ => {
-                let reason = format!("there is no built-in component {name:?}; there are {}", builtin_names());
-                return Err(AdminError::Refused { phase: "read".to_owned(), reason });
+impl Operator {
+    async fn candidate(&self, component: Named) -> Result<Candidate, AdminError> {
+        let unread = |reason| AdminError::Refused { phase: Phase::Read.to_string(), reason };
+        Ok(match component {
+            Named::Bytes(bytes) => Candidate::Bytes(bytes),
+            Named::Path(path) => Candidate::File(path),
+            Named::Digest(digest) => Candidate::Digest(digest),
+            Named::Builtin(name) => match builtin(&name) {
+                Some(Source::Builtin(component)) => Candidate::Builtin(component),
+                _ => return Err(unread(format!("there is no built-in component {name:?}; there are {}", builtin_names()))),
+            },
+            Named::Registry(reference) => {
+                let parsed: Reference = reference.parse().map_err(|error: InvalidReference| AdminError::Invalid(error.to_string()))?;
+                let path = self.registry.pull(&parsed).await.map_err(|error| unread(error.to_string()))?;
+                Candidate::Pulled { reference, path }
             }
-        },
-        Named::Configured => Candidate::Configured,
-    })
+            Named::Configured => Candidate::Configured,
+        })
+    }
 }
 
 fn refused(error: Error) -> AdminError {

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use agent_host_registry::Registry;
 use agent_host_wasm::exchange::{Origin, Plan};
 use agent_host_wasm::swap::Configuration;
 use agent_host_wasm::{PersistenceOptions, Source};
 use async_trait::async_trait;
 
 use super::granted::{Grantor, instances, limits};
+use super::registry;
 use crate::config::database::Database;
 use crate::config::grant::Component;
 use crate::config::schema;
@@ -21,6 +23,7 @@ const POSTGRESQL: &str = "postgresql";
 /// What the configuration file says of the persistence adapter.
 pub struct Configured {
     persistence: schema::Persistence,
+    source: Source,
     /// The database file of the built-in `sqlite`.
     main: PathBuf,
     grantor: Grantor,
@@ -30,8 +33,24 @@ pub struct Configured {
 
 impl Configured {
     /// `main` is the database file of the built-in `sqlite`; `needs_leases` whether hosts share the store.
-    pub fn new(persistence: schema::Persistence, main: PathBuf, grantor: Grantor, needs_leases: bool) -> Self {
-        Self { persistence, main, grantor, needs_leases }
+    ///
+    /// # Errors
+    /// If the component is in a registry, and cannot be had.
+    pub async fn new(
+        persistence: schema::Persistence,
+        registry: &Registry,
+        main: PathBuf,
+        grantor: Grantor,
+        needs_leases: bool,
+    ) -> Result<Self, agent_host_registry::Error> {
+        let source = match &persistence.component {
+            Component::Sqlite => Source::Builtin("sql".to_owned()),
+            Component::Postgresql => Source::Builtin(POSTGRESQL.to_owned()),
+            Component::Memory => Source::Builtin("memory".to_owned()),
+            Component::File(path) => Source::File(path.clone()),
+            Component::Registry(reference) => registry::pulled(registry, reference).await?,
+        };
+        Ok(Self { persistence, source, main, grantor, needs_leases })
     }
 
     /// Whether the component is, or takes the place of, the built-in one whose database need not be named.
@@ -39,7 +58,7 @@ impl Configured {
         match &plan.origin {
             Origin::Builtin(name) => name == "sql",
             // Whoever says what it may use says all of it.
-            Origin::Configured | Origin::File(_) | Origin::Upload => {
+            Origin::Configured | Origin::File(_) | Origin::Registry(_) | Origin::Upload => {
                 plan.grants.is_none() && self.persistence.component == Component::Sqlite
             }
         }
@@ -49,12 +68,7 @@ impl Configured {
 #[async_trait]
 impl Configuration for Configured {
     fn source(&self) -> Source {
-        match &self.persistence.component {
-            Component::Sqlite => Source::Builtin("sql".to_owned()),
-            Component::Postgresql => Source::Builtin(POSTGRESQL.to_owned()),
-            Component::Memory => Source::Builtin("memory".to_owned()),
-            Component::File(path) => Source::File(path.clone()),
-        }
+        self.source.clone()
     }
 
     async fn options(&self, plan: &Plan) -> Result<PersistenceOptions, String> {
@@ -66,7 +80,7 @@ impl Configuration for Configured {
         let needs_database = match &plan.origin {
             Origin::Builtin(name) => name == POSTGRESQL,
             Origin::Configured => persistence.component == Component::Postgresql,
-            Origin::File(_) | Origin::Upload => false,
+            Origin::File(_) | Origin::Registry(_) | Origin::Upload => false,
         };
         if needs_database && !grants.databases.values().any(|database| matches!(database, Database::Postgresql(_))) {
             return Err("the component \"postgresql\" needs the database that it keeps everything in: persistence.grants.databases = \

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use agent_host_api::Origin;
+use agent_host_registry::Reference;
 use agent_host_wasm::grants::{HttpRule, NetworkRule, RuleError};
 
 use super::error::Error;
 use super::node::{Node, Value};
 use super::read::{Context, Read, refuse, text};
+use super::registry::reference;
 use super::setting::Shape;
 
 /// Which persistence component runs.
@@ -21,18 +23,24 @@ pub enum Component {
     Memory,
     /// One's own: the absolute path of a component.
     File(PathBuf),
+    /// One in a registry.
+    Registry(Reference),
 }
 
 impl Read for Component {
     const SHAPE: Shape = Shape::Text;
 
     fn type_name() -> String {
-        "`\"sqlite\"`, `\"postgresql\"`, `\"memory\"` or the path of a .wasm file".into()
+        "`\"sqlite\"`, `\"postgresql\"`, `\"memory\"`, the path of a .wasm file or `\"oci://HOST/REPOSITORY@sha256:DIGEST\"`".into()
     }
 
     fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {
-        let expected = r#""sqlite", "postgresql", "memory" or the path of a .wasm file"#;
-        match text::<Self>(node, expected)? {
+        let expected = r#""sqlite", "postgresql", "memory", the path of a .wasm file or oci://HOST/REPOSITORY@sha256:DIGEST"#;
+        let text = text::<Self>(node, expected)?;
+        if let Some(reference) = reference::<Self>(node, text)? {
+            return Ok(Self::Registry(reference));
+        }
+        match text {
             "sqlite" => Ok(Self::Sqlite),
             "postgresql" => Ok(Self::Postgresql),
             "memory" => Ok(Self::Memory),
@@ -49,20 +57,29 @@ impl Read for Component {
     }
 }
 
-/// A hook's component: the absolute path of a file.
+/// A hook's component.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WasmFile(pub PathBuf);
+pub enum HookComponent {
+    /// The absolute path of a file.
+    File(PathBuf),
+    /// One in a registry.
+    Registry(Reference),
+}
 
-impl Read for WasmFile {
+impl Read for HookComponent {
     const SHAPE: Shape = Shape::Text;
 
     fn type_name() -> String {
-        "path of a .wasm file".into()
+        "path of a .wasm file or `\"oci://HOST/REPOSITORY@sha256:DIGEST\"`".into()
     }
 
     fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {
-        let path = context.resolve(&node.place, text::<Self>(node, "the path of a .wasm file")?);
-        if path.is_file() { Ok(Self(path)) } else { Err(refuse::<Self>(node, format!("there is no file {}", path.display()))) }
+        let text = text::<Self>(node, "the path of a .wasm file")?;
+        if let Some(reference) = reference::<Self>(node, text)? {
+            return Ok(Self::Registry(reference));
+        }
+        let path = context.resolve(&node.place, text);
+        if path.is_file() { Ok(Self::File(path)) } else { Err(refuse::<Self>(node, format!("there is no file {}", path.display()))) }
     }
 }
 

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | [`schema`] | the settings themselves |
 //! | [`setting`] | what a setting is, and the macro that makes structs and table from one text |
-//! | [`choice`], [`grant`], [`secret`], [`telemetry`] | the types of settings that are more than a text or a number |
+//! | [`choice`], [`grant`], [`registry`], [`secret`], [`telemetry`] | the types of settings that are more than a text or a number |
 //! | `read` | texts, numbers, durations, sizes, paths, lists and tables out of nodes |
 //! | `node` | TOML values with their places |
 //! | `layers` | defaults, file, variables and flags, one upon the other |
@@ -29,6 +29,7 @@ mod node;
 pub mod profiles;
 mod read;
 pub mod reference;
+pub mod registry;
 pub mod schema;
 pub mod secret;
 pub mod setting;

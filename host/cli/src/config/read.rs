@@ -278,6 +278,10 @@ impl<T: Read> Read for BTreeMap<String, T> {
         format!("table of {}", T::type_name())
     }
 
+    fn shown(value: &Value) -> Value {
+        if matches!(value, Value::Table(_)) { value.each(T::shown) } else { T::shown(value) }
+    }
+
     fn read(node: &Node, context: &Context<'_>) -> Result<Self, Error> {
         let Value::Table(nodes) = &node.value else {
             return Err(refuse::<Self>(node, r#"expected a table such as { NAME = "value" }"#));

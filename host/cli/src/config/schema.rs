@@ -12,8 +12,9 @@ use agent_host_wasm::grants::{HttpRule, NetworkRule};
 
 use super::choice::{Begin, InterruptedTurn, Isolation, LogFormat, Network, OnStart, Provider};
 use super::database::Database;
-use super::grant::{Component, Directory, WasmFile};
+use super::grant::{Component, Directory, HookComponent};
 use super::hook::HookName;
+use super::registry::Login;
 use super::secret::{ApiKey, Secret};
 use super::setting::section;
 use super::telemetry::{Endpoint, Ratio};
@@ -78,7 +79,7 @@ section! {
 section! {
     /// The WebAssembly component that stores sessions, and how it runs.
     Persistence in "persistence" {
-        /// Which component stores everything: the built-in `sqlite` or `memory`, or the path of your own.
+        /// Which component stores everything: a built-in one, the path of your own, or one in an OCI registry.
         component: Component = "sqlite" because "it is durable and needs nothing installed";
         /// What the component is told when it is opened. Its values are shown to it and by `check-config`: no place for secrets.
         config: BTreeMap<String, String> = {} because "the built-in components need none";
@@ -177,7 +178,7 @@ section! {
         /// name, and its place in the events belongs to it.
         name: HookName = none because "one component can be there twice, so every hook is named";
         /// Its component.
-        component: WasmFile = none because "none ships with the host; `examples/hooks` has some";
+        component: HookComponent = none because "none ships with the host; `examples/hooks` has some";
         /// Whether it is at work. One that is not is asked nothing, and its events wait for it, once it has been at work and has said which.
         enabled: bool = true because "what is configured is meant to work";
         /// With which event it begins when it is there for the first time: with the next, or with the oldest that is kept.
@@ -229,6 +230,21 @@ section! {
         rollback_after: usize = 5 because "a database that restarts fails a call or two, a component that does not work all";
         /// For so long a new component can be rolled back by itself.
         probation: Duration = "10m" because "what does not work shows within minutes, and later on an operator should decide";
+    } with {
+        /// Components in OCI registries, `oci://HOST/REPOSITORY@sha256:DIGEST`, where the digest is that of the manifest. What was pulled once is kept in `data_dir`.
+        registry: Registry;
+    }
+}
+
+section! {
+    /// Components in OCI registries, `oci://HOST/REPOSITORY@sha256:DIGEST`, where the digest is that of the manifest. What was pulled once is kept in `data_dir`.
+    Registry in "components.registry" {
+        /// Files with public keys, such as cosign's `cosign.pub`. Where there are any, a component must be signed by one of them (`cosign sign --key`).
+        signed_by: Vec<PathBuf> = [] because "the digest says already which component it is, and an operator has written it";
+        /// Registries that are asked without TLS, such as `127.0.0.1:5000`.
+        plain_http: Vec<String> = [] because "a registry for all the world has a certificate";
+        /// Who the host is for registries that ask: `{ "ghcr.io" = { username = "acme", password = "env:REGISTRY_TOKEN" } }`.
+        logins: BTreeMap<String, Login> = {} because "public components need none";
     }
 }
 

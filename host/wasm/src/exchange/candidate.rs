@@ -25,6 +25,13 @@ pub enum Candidate {
     Builtin(String),
     /// One that is remembered, by its SHA-256 in hexadecimal.
     Digest(String),
+    /// One that was pulled from a registry.
+    Pulled {
+        /// How it is named there.
+        reference: String,
+        /// The file that it was pulled into.
+        path: PathBuf,
+    },
     /// The one that the configuration names, with what the configuration says of it.
     Configured,
 }
@@ -39,6 +46,8 @@ pub enum Origin {
     Builtin(String),
     /// A file.
     File(PathBuf),
+    /// A registry, by the reference.
+    Registry(String),
     /// It came through the admin API.
     Upload,
 }
@@ -49,6 +58,7 @@ impl fmt::Display for Origin {
             Self::Configured => formatter.write_str("the configured component"),
             Self::Builtin(name) => write!(formatter, "the built-in component {name}"),
             Self::File(path) => path.display().fmt(formatter),
+            Self::Registry(reference) => formatter.write_str(reference),
             Self::Upload => formatter.write_str("an upload"),
         }
     }
@@ -94,6 +104,7 @@ pub(crate) async fn fetch(shelf: Shelf, candidate: Candidate, configured: Option
         let bytes = match candidate {
             Candidate::Bytes(bytes) => bytes.to_vec(),
             Candidate::File(path) => read(Source::File(path))?,
+            Candidate::Pulled { reference, path } => read(Source::Kept { name: reference, path })?,
             Candidate::Builtin(name) => read(Source::Builtin(name))?,
             Candidate::Digest(digest) => shelf.get(&digest).map_err(refused(Phase::Read))?,
             Candidate::Configured => {

@@ -62,6 +62,7 @@ impl Components {
                 Candidate::Bytes(_) => Origin::Upload,
                 Candidate::File(path) => Origin::File(path.clone()),
                 Candidate::Builtin(name) => Origin::Builtin(name.clone()),
+                Candidate::Pulled { reference, .. } => Origin::Registry(reference.clone()),
                 Candidate::Digest(digest) => self.origin_of(digest),
                 Candidate::Configured => Origin::Configured,
             },

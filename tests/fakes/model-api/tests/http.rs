@@ -12,7 +12,7 @@ fn body(prompt: &str, stream: bool) -> Value {
 }
 
 async fn post(api: &ModelApi, path: &str, body: &Value) -> reqwest::Response {
-    reqwest::Client::new().post(format!("{}{path}", api.base_url())).json(body).send().await.unwrap()
+    agent_host_test_programs::http().build().unwrap().post(format!("{}{path}", api.base_url())).json(body).send().await.unwrap()
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn an_answer_comes_as_events_or_as_one_document() {
 #[tokio::test]
 async fn side_requests_are_answered() {
     let api = ModelApi::start(Scenarios).unwrap();
-    let client = reqwest::Client::new();
+    let client = agent_host_test_programs::http().build().unwrap();
     assert_eq!(client.head(api.base_url()).send().await.unwrap().status(), 200);
     let models: Value = client.get(format!("{}/v1/models", api.base_url())).send().await.unwrap().json().await.unwrap();
     assert!(models["data"].as_array().unwrap().iter().any(|model| model["id"] == "claude-sonnet-4-6"));
@@ -97,7 +97,7 @@ async fn an_api_that_is_dropped_breaks_off_what_it_was_saying() {
     let address = api.base_url();
     drop(api);
     assert!(held.text().await.is_err());
-    assert!(reqwest::get(address).await.is_err());
+    assert!(agent_host_test_programs::http().build().unwrap().get(address).send().await.is_err());
 }
 
 #[tokio::test]

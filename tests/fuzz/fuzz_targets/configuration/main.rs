@@ -1,9 +1,10 @@
 //! Whatever is in the configuration file: an error that names a place in it, or a configuration that, written as `check-config` shows it, is the same again.
 //!
 //! The program is a binary with wasmtime behind it, which takes ten minutes to build and is not what is tested here. So its module for the configuration is
-//! compiled into this target; the few names of `agent-host-wasm` in it are found in this crate, which is that crate for it.
+//! compiled into this target; the few names of `agent-host-wasm` and `agent-host-registry` in it are found in this crate, which is those crates for it.
 #![no_main]
 
+extern crate self as agent_host_registry;
 extern crate self as agent_host_wasm;
 
 #[expect(dead_code, unreachable_pub, reason = "it is the program's own module, of which little is used here")]
@@ -13,6 +14,8 @@ mod config;
 mod grants;
 #[expect(unreachable_pub, reason = "it stands for what another crate gives")]
 mod postgres;
+#[expect(unreachable_pub, reason = "it stands for what another crate gives")]
+mod registry;
 /// Names of hooks follow the rule of all ids.
 mod hooks {
     pub(crate) use agent_host_session::id::ProfileId as Name;
@@ -27,6 +30,7 @@ use config::{Error, Loaded, Sources, load};
 use libfuzzer_sys::fuzz_target;
 // Where the module for the configuration looks for it.
 pub(crate) use postgres::PostgresOptions;
+pub(crate) use registry::{InvalidReference, Reference};
 
 /// In no message and in nothing that is shown.
 const SECRET: &str = "sk-only-the-environment-knows-this";

@@ -18,8 +18,8 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn new(store: &HttpStore) -> Self {
-        Self { client: Client::new(), url: store.url(), token: store.secret() }
+    pub(super) fn new(store: &HttpStore) -> anyhow::Result<Self> {
+        Ok(Self { client: agent_host_test_programs::http().build()?, url: store.url(), token: store.secret() })
     }
 
     async fn ask(&self, request: RequestBuilder) -> anyhow::Result<()> {

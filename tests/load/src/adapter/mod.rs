@@ -84,7 +84,7 @@ pub(crate) async fn measure(scale: Scale, report: &mut Report) -> anyhow::Result
     };
     let config = vec![("url".to_owned(), store.url())];
     let component = open(&engine, shipped("http"), PersistenceOptions { grants, config, ..PersistenceOptions::default() }).await?;
-    compare("http", &component, http::Program::new(&store), scale, report).await
+    compare("http", &component, http::Program::new(&store)?, scale, report).await
 }
 
 async fn compare(name: &str, component: &dyn Store, mut native: impl Native, scale: Scale, report: &mut Report) -> anyhow::Result<()> {

@@ -49,7 +49,19 @@ fn an_error_names_key_value_and_place() {
         ),
         (
             "persistence.component = 'postgres'",
-            r#"agent-host.toml:1:25: persistence.component = "postgres": expected "sqlite", "postgresql", "memory" or the path of a .wasm file"#.into(),
+            r#"agent-host.toml:1:25: persistence.component = "postgres": expected "sqlite", "postgresql", "memory", the path of a .wasm file or oci://HOST/REPOSITORY@sha256:DIGEST"#.into(),
+        ),
+        (
+            "persistence.component = 'oci://ghcr.io/a:1'",
+            r#"agent-host.toml:1:25: persistence.component = "oci://ghcr.io/a:1": "oci://ghcr.io/a:1" names no component in a registry: it has no digest, and a tag may mean something else tomorrow; expected oci://HOST/REPOSITORY@sha256:DIGEST"#.into(),
+        ),
+        (
+            "[components.registry.logins]\n'ghcr.io' = { username = 'acme', token = 'x' }",
+            "agent-host.toml:2:34: unknown key components.registry.logins.ghcr.io.token: a login has username, password".into(),
+        ),
+        (
+            "[components.registry.logins]\n'ghcr.io' = { username = 'acme' }",
+            r#"agent-host.toml:2:13: components.registry.logins.ghcr.io = { username = "acme" }: password is missing"#.into(),
         ),
         (
             "persistence.component = 'a.wasm'",

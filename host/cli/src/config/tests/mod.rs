@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 
 use super::choice::{Begin, Isolation, LogFormat, Provider};
 use super::database::Database;
-use super::grant::{Component, Directory};
+use super::grant::{Component, Directory, HookComponent};
 use super::*;
 
 /// A working directory with variables and flags.
@@ -247,7 +247,10 @@ fn hooks_are_in_the_order_of_the_file_with_the_defaults_where_nothing_is_said() 
     );
     let Loaded { config, effective, .. } = setup.try_load().unwrap();
     let [second, first] = config.hooks.as_slice() else { panic!("there are {} hooks", config.hooks.len()) };
-    assert_eq!((second.name.to_string(), &second.component.0, second.enabled), ("second".to_owned(), &setup.path("b.wasm"), true));
+    assert_eq!(
+        (second.name.to_string(), &second.component, second.enabled),
+        ("second".to_owned(), &HookComponent::File(setup.path("b.wasm")), true)
+    );
     assert_eq!((second.decision_timeout, second.limits.instances), (Duration::from_secs(2), 8));
     assert_eq!((first.enabled, first.from, first.limits.memory), (false, Begin::Start, 64 << 20));
     assert_eq!((first.grants.env["SECRET"].value().expose_secret(), first.grants.http.len()), ("s3cret", 1));

@@ -281,6 +281,7 @@ impl Roster {
         match candidate {
             Candidate::Bytes(_) => Origin::Upload,
             Candidate::File(path) => Origin::File(path.clone()),
+            Candidate::Pulled { reference, .. } => Origin::Registry(reference.clone()),
             Candidate::Builtin(builtin) => Origin::Builtin(builtin.clone()),
             Candidate::Configured => Origin::Configured,
             Candidate::Digest(digest) => {
