@@ -24,6 +24,7 @@ mod cursor;
 mod error;
 #[doc(hidden)]
 pub mod export;
+pub mod inner;
 mod logging;
 /// ```no_run
 /// use agent_host_adapter::{Result, params, sql::{Connection, Executor}};

@@ -46,7 +46,9 @@ mod stream;
 
 use std::time::Duration;
 
-pub use agent_host_test_programs::{broken_adapter, claude, example_hook, faulty_adapter, guest, older_claude, rebuilt_adapter, require};
+pub use agent_host_test_programs::{
+    broken_adapter, claude, encrypting_adapter, example_hook, faulty_adapter, guest, older_claude, rebuilt_adapter, require,
+};
 pub use client::{Answer, Client};
 pub use collector::{Collector, Span};
 pub use events::Events;

@@ -82,8 +82,25 @@ pub fn postgres() -> Option<PostgresServer> {
 /// # Panics
 /// If cargo cannot build it.
 pub fn rebuilt_adapter(version: &str) -> PathBuf {
-    let adapter = Component { workspace: "adapters", package: "adapter-sql", environment: &[("AGENT_HOST_ADAPTER_VERSION", version)] };
+    let adapter = Component {
+        workspace: "adapters",
+        package: "adapter-sql",
+        environment: &[("AGENT_HOST_ADAPTER_VERSION", version)],
+        arguments: &[],
+    };
     adapter.build(&format!("sql-{version}"), &beside_the_test("rebuilt-adapters"))
+}
+
+/// The adapter `examples/adapter-encrypting`, which is to be composed with one that keeps leases or, without them, with one that does not. It is built below
+/// the test's target directory.
+///
+/// # Panics
+/// If cargo cannot build it.
+pub fn encrypting_adapter(keeps_leases: bool) -> PathBuf {
+    let (name, arguments): (_, &[&str]) =
+        if keeps_leases { ("encrypting", &[]) } else { ("encrypting-without-leases", &["--no-default-features"]) };
+    let adapter = Component { workspace: "examples/adapter-encrypting", package: "adapter-encrypting", environment: &[], arguments };
+    adapter.build(name, &beside_the_test("encrypting-adapter"))
 }
 
 /// A hook of `examples/hooks`: `audit`, `guard` or `webhook`. It is built below the test's target directory.
@@ -91,7 +108,7 @@ pub fn rebuilt_adapter(version: &str) -> PathBuf {
 /// # Panics
 /// If there is no such hook, or cargo cannot build it.
 pub fn example_hook(name: &str) -> PathBuf {
-    let hook = Component { workspace: "examples/hooks", package: &format!("hook-{name}"), environment: &[] };
+    let hook = Component { workspace: "examples/hooks", package: &format!("hook-{name}"), environment: &[], arguments: &[] };
     hook.build(name, &beside_the_test("example-hooks"))
 }
 
@@ -100,7 +117,7 @@ pub fn example_hook(name: &str) -> PathBuf {
 /// # Panics
 /// If cargo cannot build it.
 pub fn counting_hook() -> PathBuf {
-    let hook = Component { workspace: "tests/load/hook", package: "hook-counter", environment: &[] };
+    let hook = Component { workspace: "tests/load/hook", package: "hook-counter", environment: &[], arguments: &[] };
     hook.build("counter", &beside_the_test("load-hook"))
 }
 
@@ -109,7 +126,7 @@ pub fn counting_hook() -> PathBuf {
 /// # Panics
 /// If there is no such component, or cargo cannot build it.
 pub fn guest(name: &str) -> PathBuf {
-    let guest = Component { workspace: "host/wasm/tests/guests", package: name, environment: &[] };
+    let guest = Component { workspace: "host/wasm/tests/guests", package: name, environment: &[], arguments: &[] };
     guest.build(name, &beside_the_test("guests"))
 }
 
@@ -118,7 +135,7 @@ pub fn guest(name: &str) -> PathBuf {
 /// # Panics
 /// If cargo cannot build it.
 pub fn faulty_adapter() -> PathBuf {
-    let adapter = Component { workspace: "tests/faulty-adapter", package: "faulty", environment: &[] };
+    let adapter = Component { workspace: "tests/faulty-adapter", package: "faulty", environment: &[], arguments: &[] };
     adapter.build("faulty", &beside_the_test("faulty-adapter"))
 }
 
@@ -127,7 +144,7 @@ pub fn faulty_adapter() -> PathBuf {
 /// # Panics
 /// If cargo cannot build it.
 pub fn broken_adapter() -> PathBuf {
-    let adapter = Component { workspace: "tests/broken-adapter", package: "broken", environment: &[] };
+    let adapter = Component { workspace: "tests/broken-adapter", package: "broken", environment: &[], arguments: &[] };
     adapter.build("broken", &beside_the_test("broken-adapter"))
 }
 
