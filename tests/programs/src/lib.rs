@@ -103,6 +103,17 @@ pub fn encrypting_adapter(keeps_leases: bool) -> PathBuf {
     adapter.build(name, &beside_the_test("encrypting-adapter"))
 }
 
+/// The adapter `examples/adapter-postgres-wire`, which brings its own driver along. It is built below the test's target directory.
+///
+/// # Panics
+/// If cargo cannot build it.
+pub fn postgres_wire_adapter() -> PathBuf {
+    // As its own `.cargo/config.toml` says, which cargo reads only where it is run.
+    let environment = &[("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", "--cfg tokio_unstable")];
+    let adapter = Component { workspace: "examples/adapter-postgres-wire", package: "adapter-postgres-wire", environment, arguments: &[] };
+    adapter.build("postgres-wire", &beside_the_test("postgres-wire-adapter"))
+}
+
 /// A hook of `examples/hooks`: `audit`, `guard` or `webhook`. It is built below the test's target directory.
 ///
 /// # Panics

@@ -34,7 +34,7 @@ macro_rules! files {
 /// The SDKs are written against the folders of this repository.
 const RUST_NAMES: &[(&str, &str)] = &[
     ("PROJECT", "NAME"),
-    ("name: \"sql\".to_owned()", "name: \"NAME\".to_owned()"),
+    ("&str = \"sql\"", "&str = \"NAME\""),
     ("HookInfo::new(\"blocklist\"", "HookInfo::new(\"NAME\""),
     ("wit/0.1/hooks", "wit/deps/agent-host-hooks-0.1.0"),
     ("wit/0.1/http", "wit/deps/agent-host-http-0.1.0"),
