@@ -9,21 +9,24 @@ use agent_host_test_programs::{PostgresServer, Stop, postgres, postgres_wire_ada
 use agent_host_tests::{Scene, Setup, eventually};
 use serde_json::{Value, json};
 
+/// Where the server listens.
+fn address(server: &PostgresServer) -> String {
+    let (url, _) = server.url_and_password("postgres");
+    url.split(['@', '/']).nth(3).unwrap().to_owned()
+}
+
 /// What the component is granted: the server's socket, and the password.
 fn grants(server: &PostgresServer) -> Value {
-    let url = server.url_and_password("postgres").0;
-    let address = url.split(['@', '/']).nth(3).unwrap();
-    json!({"net": [address], "env": {"PGPASSWORD": "env:PGPASSWORD"}})
+    json!({"net": [address(server)], "env": {"PGPASSWORD": "env:PGPASSWORD"}})
 }
 
 /// A host whose adapter it is.
 fn setup(server: &PostgresServer, component: &Path) -> Setup {
     let (url, password) = server.url_and_password("postgres");
-    let net: Vec<String> = serde_json::from_value(grants(server)["net"].clone()).unwrap();
     Setup::new()
         .set("persistence.component", component.to_str().unwrap())
         .set("persistence.config.url", url)
-        .set("persistence.grants.net", net)
+        .set("persistence.grants.net", vec![address(server)])
         .set("persistence.grants.env.PGPASSWORD", "env:PGPASSWORD")
         .with_variable("PGPASSWORD", password)
         .with_variable("WRONG", "wrong")
