@@ -43,3 +43,25 @@ pub mod leases {
         default_bindings_module: "agent_host_adapter::bindings::leases",
     });
 }
+
+/// The contract the other way round: what an adapter imports that is put in front of another one.
+pub mod inner {
+    wit_bindgen::generate!({
+        path: ["../../wit/0.1/types", "../../wit/0.1/persistence"],
+        inline: "
+            package agent-host:adapter-inner;
+
+            world inner {
+                import agent-host:persistence/lifecycle@0.1.0;
+                import agent-host:persistence/sessions@0.1.0;
+                import agent-host:persistence/streams@0.1.0;
+                import agent-host:persistence/files@0.1.0;
+                import agent-host:persistence/profiles@0.1.0;
+                import agent-host:persistence/leases@0.1.0;
+            }
+        ",
+        world: "agent-host:adapter-inner/inner",
+        with: { "agent-host:types/types@0.1.0": crate::bindings::agent_host::types::types },
+        generate_all,
+    });
+}

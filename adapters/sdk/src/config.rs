@@ -15,6 +15,11 @@ impl Config {
         Self(entries)
     }
 
+    /// All of it, for an adapter behind this one.
+    pub fn entries(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// Refuses keys that are not in `known`, so that a typing error is not silently ignored.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ pub mod export;
 /// }
 /// ```
 pub mod http;
+pub mod inner;
 mod logging;
 /// ```no_run
 /// use agent_host_adapter::{Result, params, sql::{Connection, Executor}};

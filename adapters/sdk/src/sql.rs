@@ -25,6 +25,37 @@ pub trait Executor {
     fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Rows>;
 }
 
+/// A database, whatever the connection to it is made of: the host's [`Connection`], or one of a driver that a component brings along. An adapter that is written for
+/// any of these can be run over each, and tried without a host.
+pub trait Begin: Executor {
+    /// What it begins.
+    type Transaction: Commit;
+
+    /// The SQL that the database speaks.
+    fn dialect(&self) -> Dialect;
+
+    /// Runs the statements in one transaction, all or nothing, and gives the number of rows that each changed.
+    ///
+    /// # Errors
+    /// Those of the database; then nothing was changed.
+    fn batch(&self, statements: &[Statement<'_>]) -> Result<Vec<u64>>;
+
+    /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn begin(&self) -> Result<Self::Transaction>;
+}
+
+/// A transaction, which is rolled back when it is dropped.
+pub trait Commit: Executor {
+    /// Makes what was done durable.
+    ///
+    /// # Errors
+    /// Those of the database; then nothing was changed.
+    fn commit(self) -> Result<()>;
+}
+
 /// A database. Statements outside a transaction may run on different connections, each in a transaction of its own, and are durable when
 /// they return.
 #[derive(Debug)]
@@ -71,6 +102,22 @@ impl Executor for Connection {
     }
 }
 
+impl Begin for Connection {
+    type Transaction = Transaction;
+
+    fn dialect(&self) -> Dialect {
+        self.dialect()
+    }
+
+    fn batch(&self, statements: &[Statement<'_>]) -> Result<Vec<u64>> {
+        self.batch(statements)
+    }
+
+    fn begin(&self) -> Result<Transaction> {
+        self.begin()
+    }
+}
+
 /// A transaction. Dropping it without [`Transaction::commit`] rolls it back.
 #[derive(Debug)]
 pub struct Transaction(host::Transaction);
@@ -95,21 +142,38 @@ impl Executor for Transaction {
     }
 }
 
+impl Commit for Transaction {
+    fn commit(self) -> Result<()> {
+        self.commit()
+    }
+}
+
 /// The rows of a query. The host holds them; they come over in pages.
 #[derive(Debug)]
 pub struct Rows {
-    host: host::Rows,
+    /// `None` if all are here.
+    host: Option<host::Rows>,
     page: vec::IntoIter<Vec<Value>>,
 }
 
 impl Rows {
     fn new(host: host::Rows) -> Self {
-        Self { host, page: Vec::new().into_iter() }
+        Self { host: Some(host), page: Vec::new().into_iter() }
     }
 
     /// The only row of a query that gives one row at most.
-    pub fn only(self) -> Option<Row> {
-        self.host.next(1).pop().map(Row::new)
+    pub fn only(mut self) -> Option<Row> {
+        match &self.host {
+            Some(host) => host.next(1).pop().map(Row::new),
+            None => self.next(),
+        }
+    }
+}
+
+impl From<Vec<Vec<Value>>> for Rows {
+    /// Rows of a connection that is not the host's.
+    fn from(rows: Vec<Vec<Value>>) -> Self {
+        Self { host: None, page: rows.into_iter() }
     }
 }
 
@@ -117,9 +181,11 @@ impl Iterator for Rows {
     type Item = Row;
 
     fn next(&mut self) -> Option<Row> {
-        if self.page.len() == 0 {
+        if self.page.len() == 0
+            && let Some(host) = &self.host
+        {
             // The host ends a page at about 1 MiB, whatever the number of rows.
-            self.page = self.host.next(u32::MAX).into_iter();
+            self.page = host.next(u32::MAX).into_iter();
         }
         self.page.next().map(Row::new)
     }

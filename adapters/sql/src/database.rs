@@ -1,12 +1,12 @@
 //! The granted database, spoken to in its dialect.
 
 use agent_host_adapter::Result;
-use agent_host_adapter::sql::{Connection, Dialect, Executor, Param, Row, Rows, Statement, Transaction};
+use agent_host_adapter::sql::{Begin, Commit, Dialect, Executor, Param, Row, Rows, Statement};
 
 use crate::dialect;
 
 /// A granted database, or a transaction in it. Statements are written with SQLite's parameters.
-pub(crate) struct Database<E = Connection> {
+pub(crate) struct Database<E> {
     executor: E,
     dialect: Dialect,
 }
@@ -34,11 +34,10 @@ impl<E: Executor> Database<E> {
     }
 }
 
-impl Database {
-    pub(crate) fn open(name: &str) -> Result<Self> {
-        let executor = Connection::open(name)?;
+impl<E: Begin> Database<E> {
+    pub(crate) fn new(executor: E) -> Self {
         let dialect = executor.dialect();
-        Ok(Self { executor, dialect })
+        Self { executor, dialect }
     }
 
     /// Runs the steps in one transaction, by one call into the host, and gives the number of rows that each changed.
@@ -48,12 +47,12 @@ impl Database {
         Ok(self.executor.batch(&statements)?)
     }
 
-    pub(crate) fn begin(&self) -> Result<Database<Transaction>> {
+    pub(crate) fn begin(&self) -> Result<Database<E::Transaction>> {
         Ok(Database { executor: self.executor.begin()?, dialect: self.dialect })
     }
 }
 
-impl Database<Transaction> {
+impl<E: Commit> Database<E> {
     pub(crate) fn commit(self) -> Result<()> {
         Ok(self.executor.commit()?)
     }

@@ -1,5 +1,6 @@
 //! Workspace files: an index, and their contents as rows of bytes.
 
+use agent_host_adapter::sql::Begin;
 use agent_host_adapter::{Epoch, Error, FileInfo, Result, params};
 
 use crate::chunks;
@@ -10,7 +11,7 @@ use crate::sessions;
 const DELETE_CHUNKS: &str = "DELETE FROM file_chunks WHERE file =
     (SELECT f.id FROM files f JOIN sessions s ON s.id = f.session WHERE s.id = ?1 AND s.epoch = ?2 AND f.path = ?3)";
 
-pub(crate) fn save(database: &Database, epoch: Epoch, session: &str, file: &FileInfo, content: &[u8]) -> Result<()> {
+pub(crate) fn save(database: &Database<impl Begin>, epoch: Epoch, session: &str, file: &FileInfo, content: &[u8]) -> Result<()> {
     let FileInfo { path, size, sha256, created_at, modified_at, extra } = file;
     let place = params![session, epoch, path];
     let index_row = params![session, epoch, path, *size, sha256, *created_at, *modified_at, extra.as_deref()];
@@ -35,7 +36,7 @@ pub(crate) fn save(database: &Database, epoch: Epoch, session: &str, file: &File
     sessions::write(database, epoch, session, &steps)
 }
 
-pub(crate) fn read(database: &Database, session: &str, path: &str, offset: u64, max: u32) -> Result<Vec<u8>> {
+pub(crate) fn read(database: &Database<impl Begin>, session: &str, path: &str, offset: u64, max: u32) -> Result<Vec<u8>> {
     let rows = database.query(
         "SELECT c.start, c.data FROM files f
          LEFT JOIN file_chunks c ON c.file = f.id AND c.start < ?4
@@ -46,7 +47,7 @@ pub(crate) fn read(database: &Database, session: &str, path: &str, offset: u64, 
     chunks::collect(rows, offset, max as usize)?.ok_or_else(|| Error::no_such_file(session, path))
 }
 
-pub(crate) fn delete(database: &Database, epoch: Epoch, session: &str, path: &str) -> Result<()> {
+pub(crate) fn delete(database: &Database<impl Begin>, epoch: Epoch, session: &str, path: &str) -> Result<()> {
     let place = params![session, epoch, path];
     let delete_row = "DELETE FROM files WHERE path = ?3 AND session = (SELECT id FROM sessions WHERE id = ?1 AND epoch = ?2)";
     sessions::write(database, epoch, session, &[(DELETE_CHUNKS, place), (delete_row, place)])

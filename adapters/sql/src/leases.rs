@@ -1,11 +1,12 @@
 //! Leases: who may write a session, by the database's clock.
 
+use agent_host_adapter::sql::Begin;
 use agent_host_adapter::{Error, Lease, Owner, Result, params};
 
 use crate::database::{Database, Step};
 use crate::dialect;
 
-pub(crate) fn acquire(database: &Database, session: &str, owner: &Owner, ttl: u64) -> Result<Lease> {
+pub(crate) fn acquire(database: &Database<impl Begin>, session: &str, owner: &Owner, ttl: u64) -> Result<Lease> {
     let now = dialect::now(database.dialect());
     // That it has ended is decided once, however long the steps take.
     let end = format!("UPDATE leases SET expires = 0 WHERE session = ?1 AND owner <> ?2 AND expires <= {now}");
@@ -23,7 +24,7 @@ pub(crate) fn acquire(database: &Database, session: &str, owner: &Owner, ttl: u6
     get(database, session)?.ok_or_else(|| Error::no_such_session(session))
 }
 
-pub(crate) fn renew(database: &Database, owner: &str, ttl: u64, sessions: Vec<String>) -> Result<Vec<String>> {
+pub(crate) fn renew(database: &Database<impl Begin>, owner: &str, ttl: u64, sessions: Vec<String>) -> Result<Vec<String>> {
     let prolong = format!("UPDATE leases SET expires = {} + ?3 WHERE session = ?1 AND owner = ?2", dialect::now(database.dialect()));
     let all: Vec<_> = sessions.iter().map(|session| params![session.as_str(), owner, ttl].to_vec()).collect();
     let steps: Vec<Step<'_>> = all.iter().map(|params| (prolong.as_str(), params.as_slice())).collect();
@@ -31,11 +32,11 @@ pub(crate) fn renew(database: &Database, owner: &str, ttl: u64, sessions: Vec<St
     Ok(sessions.into_iter().zip(changed).filter(|(_, changed)| *changed == 0).map(|(session, _)| session).collect())
 }
 
-pub(crate) fn release(database: &Database, session: &str, owner: &str) -> Result<()> {
+pub(crate) fn release(database: &Database<impl Begin>, session: &str, owner: &str) -> Result<()> {
     database.execute("DELETE FROM leases WHERE session = ?1 AND owner = ?2", params![session, owner]).map(drop)
 }
 
-pub(crate) fn get(database: &Database, session: &str) -> Result<Option<Lease>> {
+pub(crate) fn get(database: &Database<impl Begin>, session: &str) -> Result<Option<Lease>> {
     // The clock is read once: between two readings the lease could end.
     let sql = format!("SELECT owner, address, expires - {} AS expires_in FROM leases WHERE session = ?1", dialect::now(database.dialect()));
     let Some(mut row) = database.query_one(&sql, params![session])? else { return Ok(None) };

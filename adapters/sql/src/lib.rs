@@ -23,6 +23,7 @@ mod streams;
 
 #[cfg(feature = "component")]
 use agent_host_adapter::export_adapter;
+use agent_host_adapter::sql::{Begin, Connection};
 use agent_host_adapter::{
     Adapter, AdapterInfo, Concurrency, Config, Epoch, FileInfo, Lease, Leases, Owner, Page, ProfileSummary, Result, SessionChanges,
     SessionRecord, Snapshot,
@@ -36,9 +37,30 @@ const DATABASE_KEY: &str = "database";
 /// The granted database, if the configuration names none.
 const DEFAULT_DATABASE: &str = "main";
 
+/// Where the tables are: a database of the host, unless a component brings a connection of its own along.
+pub trait Open: Begin + Sized + 'static {
+    /// What the adapter is called that keeps its tables there.
+    const NAME: &str;
+
+    /// Opens it, by what the operator configured.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](agent_host_adapter::Error::Invalid) if the configuration is wrong; those of the database.
+    fn open(config: &Config) -> Result<Self>;
+}
+
+impl Open for Connection {
+    const NAME: &str = "sql";
+
+    fn open(config: &Config) -> Result<Self> {
+        config.only(&[DATABASE_KEY])?;
+        Ok(Self::open(config.get(DATABASE_KEY).unwrap_or(DEFAULT_DATABASE))?)
+    }
+}
+
 /// The adapter. It keeps nothing but the connection: everything is in the database, so any number of instances may run at once.
-pub struct Sql {
-    database: Database,
+pub struct Sql<C = Connection> {
+    database: Database<C>,
 }
 
 #[cfg(feature = "component")]
@@ -50,16 +72,15 @@ const VERSION: &str = match option_env!("AGENT_HOST_ADAPTER_VERSION") {
     None => env!("CARGO_PKG_VERSION"),
 };
 
-impl Adapter for Sql {
+impl<C: Open> Adapter for Sql<C> {
     fn open(config: &Config) -> Result<Self> {
-        config.only(&[DATABASE_KEY])?;
-        let database = Database::open(config.get(DATABASE_KEY).unwrap_or(DEFAULT_DATABASE))?;
+        let database = Database::new(C::open(config)?);
         schema::migrate(&database)?;
         Ok(Self { database })
     }
 
     fn info(&self) -> AdapterInfo {
-        AdapterInfo { name: "sql".to_owned(), version: VERSION.to_owned(), concurrency: Concurrency::Pooled, extra: None }
+        AdapterInfo { name: C::NAME.to_owned(), version: VERSION.to_owned(), concurrency: Concurrency::Pooled, extra: None }
     }
 
     fn health(&self) -> Result<()> {
@@ -127,7 +148,7 @@ impl Adapter for Sql {
     }
 }
 
-impl Leases for Sql {
+impl<C: Open> Leases for Sql<C> {
     fn acquire_lease(&mut self, session: &str, owner: Owner, ttl: u64) -> Result<Lease> {
         leases::acquire(&self.database, session, &owner, ttl)
     }

@@ -1,6 +1,6 @@
 //! The tables, and how they came to be: numbered migrations, each of which is run once.
 
-use agent_host_adapter::sql::Executor;
+use agent_host_adapter::sql::{Begin, Executor};
 use agent_host_adapter::{Error, Result, log, params};
 
 use crate::database::Database;
@@ -74,7 +74,7 @@ const MIGRATIONS: &[&[&str]] = &[
 const VERSION: u64 = MIGRATIONS.len() as u64;
 
 /// Brings the database to this version, whatever other instances do at the same time.
-pub(crate) fn migrate(database: &Database) -> Result<()> {
+pub(crate) fn migrate(database: &Database<impl Begin>) -> Result<()> {
     // Most often there is nothing to do, which is seen without waiting for writers. A query that fails proves nothing (the table may be missing):
     // what follows says what is wrong.
     if let Ok(Some(VERSION)) = version(database) {
@@ -110,7 +110,7 @@ pub(crate) fn migrate(database: &Database) -> Result<()> {
 }
 
 /// Whether the database answers, and has tables. Their version is not looked at: while a newer adapter takes over, this one still serves.
-pub(crate) fn check(database: &Database) -> Result<()> {
+pub(crate) fn check(database: &Database<impl Begin>) -> Result<()> {
     version(database)?.map(drop).ok_or_else(|| Error::corrupt("the schema has no version"))
 }
 

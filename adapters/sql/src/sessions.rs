@@ -1,6 +1,6 @@
 //! Sessions' records, and the epoch that guards every write to a session.
 
-use agent_host_adapter::sql::{Executor, Row};
+use agent_host_adapter::sql::{Begin, Executor, Row};
 use agent_host_adapter::{Cursor, Epoch, Error, FileInfo, Page, Result, SessionChanges, SessionRecord, Snapshot, StreamInfo, params};
 
 use crate::database::{Database, Step};
@@ -10,7 +10,7 @@ use crate::database::{Database, Step};
 pub(crate) const CLAIM: &str = "UPDATE sessions SET epoch = ?2 WHERE id = ?1 AND epoch <= ?2";
 
 /// Runs the steps, which must do nothing unless the session has this epoch, after [`CLAIM`].
-pub(crate) fn write(database: &Database, epoch: Epoch, id: &str, steps: &[Step<'_>]) -> Result<()> {
+pub(crate) fn write(database: &Database<impl Begin>, epoch: Epoch, id: &str, steps: &[Step<'_>]) -> Result<()> {
     let claim = params![id, epoch];
     let mut all: Vec<Step<'_>> = vec![(CLAIM, claim)];
     all.extend_from_slice(steps);
@@ -29,7 +29,7 @@ pub(crate) fn refusal<E: Executor>(database: &Database<E>, epoch: Epoch, id: &st
     Ok(if epoch < highest { Error::StaleEpoch(highest) } else { Error::unavailable("the session was created at this moment") })
 }
 
-pub(crate) fn create(database: &Database, epoch: Epoch, session: &SessionRecord) -> Result<()> {
+pub(crate) fn create(database: &Database<impl Begin>, epoch: Epoch, session: &SessionRecord) -> Result<()> {
     let SessionRecord { id, created_at, last_activity, profile, architecture, name, options, extra } = session;
     let created = database.execute(
         "INSERT INTO sessions (id, epoch, created_at, last_activity, profile, architecture, name, options, extra)
@@ -41,7 +41,7 @@ pub(crate) fn create(database: &Database, epoch: Epoch, session: &SessionRecord)
 }
 
 /// One query, so that all of it is the picture of one moment. Its rows are of three kinds.
-pub(crate) fn load(database: &Database, id: &str) -> Result<Option<Snapshot>> {
+pub(crate) fn load(database: &Database<impl Begin>, id: &str) -> Result<Option<Snapshot>> {
     let rows = database.query(
         "SELECT 0, epoch, created_at, last_activity, profile, architecture, name, options, extra FROM sessions WHERE id = ?1
          UNION ALL
@@ -93,7 +93,7 @@ fn record(id: String, row: &mut Row) -> Result<SessionRecord> {
     })
 }
 
-pub(crate) fn update(database: &Database, epoch: Epoch, id: &str, changes: &SessionChanges) -> Result<()> {
+pub(crate) fn update(database: &Database<impl Begin>, epoch: Epoch, id: &str, changes: &SessionChanges) -> Result<()> {
     let SessionChanges { last_activity, name, options, extra } = changes;
     let updated = database.execute(
         "UPDATE sessions
@@ -105,7 +105,7 @@ pub(crate) fn update(database: &Database, epoch: Epoch, id: &str, changes: &Sess
     if updated == 1 { Ok(()) } else { Err(refusal(database, epoch, id)?) }
 }
 
-pub(crate) fn delete(database: &Database, epoch: Epoch, id: &str) -> Result<()> {
+pub(crate) fn delete(database: &Database<impl Begin>, epoch: Epoch, id: &str) -> Result<()> {
     let session = params![id, epoch];
     let deleted = write(
         database,
@@ -140,7 +140,7 @@ const LIST_ROWS: usize = 60;
 /// The bytes of names, options and extras after which a page ends, however short it is: what a component's memory can easily hold.
 const LIST_BYTES: usize = 4 * 1024 * 1024;
 
-pub(crate) fn list(database: &Database, cursor: Option<&str>, limit: u32) -> Result<Page> {
+pub(crate) fn list(database: &Database<impl Begin>, cursor: Option<&str>, limit: u32) -> Result<Page> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // Where there is no cursor, the listing begins before the newest.
     let mut place = cursor.map_or(Ok(Cursor { created_at: u64::MAX, id: String::new() }), str::parse)?;

@@ -1,6 +1,6 @@
 //! Streams: rows of bytes, and a row that says how long the stream is.
 
-use agent_host_adapter::sql::{Executor, Rows};
+use agent_host_adapter::sql::{Begin, Executor, Rows};
 use agent_host_adapter::{Append, Epoch, Error, MAX_READ_BYTES, Result, params, plan_append};
 
 use crate::chunks;
@@ -8,7 +8,7 @@ use crate::database::{Database, Step};
 use crate::dialect;
 use crate::sessions::{self, CLAIM};
 
-pub(crate) fn append(database: &Database, epoch: Epoch, session: &str, stream: &str, offset: u64, data: &[u8]) -> Result<u64> {
+pub(crate) fn append(database: &Database<impl Begin>, epoch: Epoch, session: &str, stream: &str, offset: u64, data: &[u8]) -> Result<u64> {
     match append_at_end(database, epoch, session, stream, offset, data)? {
         Some(length) => Ok(length),
         None => append_with_care(database, epoch, session, stream, offset, data),
@@ -17,7 +17,14 @@ pub(crate) fn append(database: &Database, epoch: Epoch, session: &str, stream: &
 
 /// The append that nearly all are, by one call into the host: the session has this epoch already, and the stream ends at `offset`. `None` if it is
 /// not so; then nothing was changed.
-fn append_at_end(database: &Database, epoch: Epoch, session: &str, stream: &str, offset: u64, data: &[u8]) -> Result<Option<u64>> {
+fn append_at_end(
+    database: &Database<impl Begin>,
+    epoch: Epoch,
+    session: &str,
+    stream: &str,
+    offset: u64,
+    data: &[u8],
+) -> Result<Option<u64>> {
     let length = offset + data.len() as u64;
     let rows: Vec<_> = chunks::cut(offset, data)
         .map(|(start, data)| [session.into(), epoch.into(), stream.into(), offset.into(), start.into(), data.into()])
@@ -40,7 +47,7 @@ fn append_at_end(database: &Database, epoch: Epoch, session: &str, stream: &str,
 }
 
 /// Any append: the first of a stream or of an epoch, one that repeats what is stored, one that is refused.
-fn append_with_care(database: &Database, epoch: Epoch, session: &str, stream: &str, offset: u64, data: &[u8]) -> Result<u64> {
+fn append_with_care(database: &Database<impl Begin>, epoch: Epoch, session: &str, stream: &str, offset: u64, data: &[u8]) -> Result<u64> {
     let transaction = database.begin()?;
     if transaction.execute(CLAIM, params![session, epoch])? == 0 {
         return Err(sessions::refusal(&transaction, epoch, session)?);
@@ -75,7 +82,7 @@ fn append_with_care(database: &Database, epoch: Epoch, session: &str, stream: &s
     Ok(end)
 }
 
-pub(crate) fn read(database: &Database, session: &str, stream: &str, offset: u64, max: u32) -> Result<Vec<u8>> {
+pub(crate) fn read(database: &Database<impl Begin>, session: &str, stream: &str, offset: u64, max: u32) -> Result<Vec<u8>> {
     let content = chunks::collect(rows(database, session, stream, offset, max.into())?, offset, max as usize)?;
     content.ok_or_else(|| Error::no_such_session(session))
 }
@@ -92,7 +99,7 @@ fn rows<E: Executor>(database: &Database<E>, session: &str, stream: &str, offset
     )
 }
 
-pub(crate) fn replace(database: &Database, epoch: Epoch, session: &str, stream: &str, data: &[u8]) -> Result<u64> {
+pub(crate) fn replace(database: &Database<impl Begin>, epoch: Epoch, session: &str, stream: &str, data: &[u8]) -> Result<u64> {
     let length = data.len() as u64;
     let place = params![session, epoch, stream];
     let stream_row = params![session, epoch, stream, length];

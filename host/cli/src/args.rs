@@ -281,6 +281,16 @@ pub enum AdapterCommand {
     Doc,
     /// Tries every promise of the contract against an adapter and its store, in sessions that are deleted again. Fails if one is broken.
     Test(TestArguments),
+    /// Makes one component of an adapter that is in front of another one and of that other one, as examples/adapter-encrypting is.
+    Compose {
+        /// The adapter in front, which imports the contract that it exports: a file.
+        outer: String,
+        /// The adapter behind it: a file, or the name of one that ships with the host.
+        inner: String,
+        /// The file that is written.
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Lists the promises that are tried, each with what the contract says.
     Checks {
         /// As JSON.

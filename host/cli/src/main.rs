@@ -6,6 +6,7 @@ pub mod agenda;
 pub mod app;
 pub mod args;
 pub mod components;
+pub mod compose;
 pub mod config;
 pub mod copy;
 pub mod data_dir;
@@ -107,6 +108,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Adapter { command: AdapterCommand::New(ref new) }) => begin(project::Kind::Adapter, new)?,
         Some(Command::Adapter { command: AdapterCommand::Doc }) => output::print(wit::adapter_page())?,
         Some(Command::Adapter { command: AdapterCommand::Checks { json } }) => adapter::checks(json)?,
+        Some(Command::Adapter { command: AdapterCommand::Compose { ref outer, ref inner, ref output } }) => {
+            for hidden in compose::write(outer, inner, output)?.hidden {
+                eprintln!("note: {outer} does not pass on {hidden}, which {inner} has");
+            }
+        }
         Some(Command::Adapter { command: AdapterCommand::Test(ref test) }) => {
             let config = load(&arguments)?.config;
             runtime()?.block_on(adapter::test(config, test))?;

@@ -49,7 +49,8 @@ mod stream;
 use std::time::Duration;
 
 pub use agent_host_test_programs::{
-    broken_adapter, claude, example_hook, faulty_adapter, guest, http, older_claude, rebuilt_adapter, require, shipped_adapter,
+    broken_adapter, claude, encrypting_adapter, example_hook, faulty_adapter, guest, http, older_claude, rebuilt_adapter, require,
+    shipped_adapter,
 };
 pub use client::{Answer, Client};
 pub use collector::{Collector, Span};

@@ -15,13 +15,15 @@ pub(crate) struct Component<'a> {
     pub(crate) package: &'a str,
     /// What the build finds in its environment besides.
     pub(crate) environment: &'a [(&'a str, &'a str)],
+    /// Arguments of `cargo build` besides, such as features.
+    pub(crate) arguments: &'a [&'a str],
 }
 
 impl Component<'_> {
     /// Builds it into `directory`, under this name, where it is found again by those who come later. A build that fails panics: the sources are there, and so is cargo.
     #[expect(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
     pub(crate) fn build(&self, name: &str, directory: &Path) -> PathBuf {
-        let Self { workspace, package, environment } = *self;
+        let Self { workspace, package, environment, arguments } = *self;
         let built = directory.join(format!("{name}.wasm"));
         fs::create_dir_all(directory).expect("failed to make a directory for components");
         let lock = File::create(directory.join("lock")).expect("failed to create a lock file");
@@ -40,6 +42,7 @@ impl Component<'_> {
             .arg(manifest)
             .arg("--target-dir")
             .arg(directory.join("target"))
+            .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

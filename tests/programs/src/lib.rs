@@ -131,7 +131,12 @@ pub fn http_store_in_typescript(database: String) -> Option<HttpStore> {
 /// # Panics
 /// If cargo cannot build it.
 pub fn rebuilt_adapter(version: &str) -> PathBuf {
-    let adapter = Component { workspace: "adapters", package: "adapter-sql", environment: &[("AGENT_HOST_ADAPTER_VERSION", version)] };
+    let adapter = Component {
+        workspace: "adapters",
+        package: "adapter-sql",
+        environment: &[("AGENT_HOST_ADAPTER_VERSION", version)],
+        arguments: &[],
+    };
     adapter.build(&format!("sql-{version}"), &beside_the_test("rebuilt-adapters"))
 }
 
@@ -140,8 +145,31 @@ pub fn rebuilt_adapter(version: &str) -> PathBuf {
 /// # Panics
 /// If there is no such adapter, or cargo cannot build it.
 pub fn shipped_adapter(name: &str) -> PathBuf {
-    let adapter = Component { workspace: "adapters", package: &format!("adapter-{name}"), environment: &[] };
+    let adapter = Component { workspace: "adapters", package: &format!("adapter-{name}"), environment: &[], arguments: &[] };
     adapter.build(name, &beside_the_test("shipped-adapters"))
+}
+
+/// The adapter `examples/adapter-encrypting`, which is to be composed with one that keeps leases or, without them, with one that does not. It is built below
+/// the test's target directory.
+///
+/// # Panics
+/// If cargo cannot build it.
+pub fn encrypting_adapter(keeps_leases: bool) -> PathBuf {
+    let (name, arguments): (_, &[&str]) =
+        if keeps_leases { ("encrypting", &[]) } else { ("encrypting-without-leases", &["--no-default-features"]) };
+    let adapter = Component { workspace: "examples/adapter-encrypting", package: "adapter-encrypting", environment: &[], arguments };
+    adapter.build(name, &beside_the_test("encrypting-adapter"))
+}
+
+/// The adapter `examples/adapter-postgres-wire`, which brings its own driver along. It is built below the test's target directory.
+///
+/// # Panics
+/// If cargo cannot build it.
+pub fn postgres_wire_adapter() -> PathBuf {
+    // As its own `.cargo/config.toml` says, which cargo reads only where it is run.
+    let environment = &[("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", "--cfg tokio_unstable")];
+    let adapter = Component { workspace: "examples/adapter-postgres-wire", package: "adapter-postgres-wire", environment, arguments: &[] };
+    adapter.build("postgres-wire", &beside_the_test("postgres-wire-adapter"))
 }
 
 /// A hook of `examples/hooks`: `audit`, `guard` or `webhook`. It is built below the test's target directory.
@@ -149,7 +177,7 @@ pub fn shipped_adapter(name: &str) -> PathBuf {
 /// # Panics
 /// If there is no such hook, or cargo cannot build it.
 pub fn example_hook(name: &str) -> PathBuf {
-    let hook = Component { workspace: "examples/hooks", package: &format!("hook-{name}"), environment: &[] };
+    let hook = Component { workspace: "examples/hooks", package: &format!("hook-{name}"), environment: &[], arguments: &[] };
     hook.build(name, &beside_the_test("example-hooks"))
 }
 
@@ -158,7 +186,7 @@ pub fn example_hook(name: &str) -> PathBuf {
 /// # Panics
 /// If cargo cannot build it.
 pub fn counting_hook() -> PathBuf {
-    let hook = Component { workspace: "tests/load/hook", package: "hook-counter", environment: &[] };
+    let hook = Component { workspace: "tests/load/hook", package: "hook-counter", environment: &[], arguments: &[] };
     hook.build("counter", &beside_the_test("load-hook"))
 }
 
@@ -167,7 +195,7 @@ pub fn counting_hook() -> PathBuf {
 /// # Panics
 /// If there is no such component, or cargo cannot build it.
 pub fn guest(name: &str) -> PathBuf {
-    let guest = Component { workspace: "host/wasm/tests/guests", package: name, environment: &[] };
+    let guest = Component { workspace: "host/wasm/tests/guests", package: name, environment: &[], arguments: &[] };
     guest.build(name, &beside_the_test("guests"))
 }
 
@@ -176,7 +204,7 @@ pub fn guest(name: &str) -> PathBuf {
 /// # Panics
 /// If cargo cannot build it.
 pub fn faulty_adapter() -> PathBuf {
-    let adapter = Component { workspace: "tests/faulty-adapter", package: "faulty", environment: &[] };
+    let adapter = Component { workspace: "tests/faulty-adapter", package: "faulty", environment: &[], arguments: &[] };
     adapter.build("faulty", &beside_the_test("faulty-adapter"))
 }
 
@@ -185,7 +213,7 @@ pub fn faulty_adapter() -> PathBuf {
 /// # Panics
 /// If cargo cannot build it.
 pub fn broken_adapter() -> PathBuf {
-    let adapter = Component { workspace: "tests/broken-adapter", package: "broken", environment: &[] };
+    let adapter = Component { workspace: "tests/broken-adapter", package: "broken", environment: &[], arguments: &[] };
     adapter.build("broken", &beside_the_test("broken-adapter"))
 }
 

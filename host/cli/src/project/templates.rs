@@ -34,7 +34,7 @@ macro_rules! files {
 /// The SDKs are written against the folders of this repository.
 const RUST_NAMES: &[(&str, &str)] = &[
     ("PROJECT", "NAME"),
-    ("name: \"sql\".to_owned()", "name: \"NAME\".to_owned()"),
+    ("&str = \"sql\"", "&str = \"NAME\""),
     ("HookInfo::new(\"blocklist\"", "HookInfo::new(\"NAME\""),
     ("wit/0.1/hooks", "wit/deps/agent-host-hooks-0.1.0"),
     ("wit/0.1/http", "wit/deps/agent-host-http-0.1.0"),
@@ -49,7 +49,7 @@ const RUST_ADAPTER: Template = Template {
         "Cargo.toml" = "rust/adapter.toml", "README.md" = "rust/adapter.md", ".gitignore" = "rust/gitignore";
         "adapters/sql/src" => "src/": "lib.rs", "chunks.rs", "database.rs", "dialect.rs", "files.rs", "leases.rs", "profiles.rs", "schema.rs", "sessions.rs", "streams.rs";
         "adapters/sdk" => "vendor/agent-host-adapter/": "Cargo.toml", "examples/minimal.rs", "src/adapter.rs", "src/append.rs", "src/bindings.rs", "src/config.rs",
-            "src/cursor.rs", "src/error.rs", "src/export.rs", "src/http.rs", "src/lib.rs", "src/logging.rs", "src/sql.rs";
+            "src/cursor.rs", "src/error.rs", "src/export.rs", "src/http.rs", "src/inner.rs", "src/lib.rs", "src/logging.rs", "src/sql.rs";
     ],
     placeholders: RUST_NAMES,
     wit: "wit/deps",
