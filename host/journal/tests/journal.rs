@@ -55,6 +55,7 @@ fn record(id: SessionId) -> SessionRecord {
         architecture: "echo".to_owned(),
         name: None,
         options: serde_json::Map::new(),
+        origin: None,
     }
 }
 

@@ -42,7 +42,7 @@ async fn component(engine: &Engine, scratch: &Path) -> Result<(), Failure> {
     let (id, now) = (SessionId::new("s")?, Timestamp::now());
     let (profile, architecture) = (ProfileId::new("default")?, "echo".to_owned());
     let record =
-        SessionRecord { id: id.clone(), created_at: now, last_activity: now, profile, architecture, name: None, options: Options::new() };
+        SessionRecord { id: id.clone(), created_at: now, last_activity: now, profile, architecture, name: None, options: Options::new(), origin: None };
     store.create_session(Epoch::FIRST, &record).await?;
     let (data, mut length) = (Bytes::from(vec![b'x'; 4096]), 0);
     measure("component: append 4 KiB", async || {

@@ -113,6 +113,7 @@ async fn component(directory: &Path, database: Database) -> anyhow::Result<Persi
         architecture: "echo".to_owned(),
         name: None,
         options: Options::new(),
+        origin: None,
     };
     persistence.create_session(Epoch::FIRST, &record).await?;
     Ok(persistence)
