@@ -1,12 +1,13 @@
 """Sessions of the Claude Agent SDK in the store of an Agent Host.
 
-Pass an :class:`AgentHostSessionStore` as ``session_store`` in ``ClaudeAgentOptions``: the transcripts of
-your program's sessions are then kept by whatever persistence adapter the host runs, and any machine can
-resume them.
+Pass an :class:`AgentHostSessionStore` as ``session_store`` in ``ClaudeAgentOptions``: the
+transcripts of your program's sessions are then kept by whatever persistence adapter the host runs,
+and any machine can resume them.
 
-An append says where the transcript is expected to end. The host refuses one that is out of date, and the
-store then reads what it has missed before it tries again. So no entry is lost, however many programs
-write to a session, and one with a ``uuid`` that the transcript has already is not added twice.
+An append says where the transcript is expected to end. The host refuses one that is out of date,
+and the store then reads what it has missed before it tries again. So no entry is lost, however many
+programs write to a session, and one with a ``uuid`` that the transcript has already is not added
+twice.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AgentHostError", "AgentHostSessionStore"]
 
-# Lines that are sent together, in bytes. The host takes 16 MiB; one line is sent however long it is.
+# Lines that are sent together, in bytes. The host takes 16 MiB; a line is sent as long as it is.
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 
 # Summaries that are brought up to date at once.
@@ -80,22 +81,20 @@ class _Transcript:
         self.uuids.update(entry["uuid"] for entry in entries if entry.get("uuid"))
         self.length += length
 
-    def take(self, lines: list[_Line]) -> list[_Line]:
-        """Removes the lines that are there already, and gives the first ones of the others."""
-        wanted, seen = [], set(self.uuids)
-        for line in lines:
-            if line.uuid is None or line.uuid not in seen:
-                wanted.append(line)
+    def split(self, lines: list[_Line]) -> tuple[list[_Line], list[_Line]]:
+        """The first lines that are not there yet, and all that come behind those."""
+        batch: list[_Line] = []
+        size, seen = 0, set(self.uuids)
+        for index, line in enumerate(lines):
+            if line.uuid is not None and line.uuid in seen:
+                continue
+            if batch and size + len(line.text) > MAX_BATCH_BYTES:
+                return batch, lines[index:]
+            batch.append(line)
+            size += len(line.text)
             if line.uuid is not None:
                 seen.add(line.uuid)
-        lines[:] = wanted
-        batch, size = [], 0
-        for line in lines:
-            size += len(line.text)
-            if batch and size > MAX_BATCH_BYTES:
-                break
-            batch.append(line)
-        return batch
+        return batch, []
 
 
 @dataclass
@@ -108,7 +107,7 @@ class _Folded:
 
 
 class AgentHostSessionStore(SessionStore):
-    """Keeps sessions in the store of the host at ``url``. Use one in one event loop, and close it."""
+    """Keeps sessions in the store of the host at ``url``. One event loop can use it; close it."""
 
     def __init__(
         self,
@@ -124,8 +123,8 @@ class AgentHostSessionStore(SessionStore):
 
         ``namespace`` is put before each project key: a tenant, where several share the host.
         ``agent_profile`` is the profile under which the host runs a session if it adopts it.
-        ``patience`` is for how many seconds a host that is away or busy is asked again. The SDK gives
-        up on an append after 60.
+        ``patience`` is for how many seconds a host that is away or busy is asked again. The SDK
+        gives up on an append after 60.
         ``client`` is used instead of one of the store's own, and not closed.
         """
         self._url = url.rstrip("/")
@@ -159,9 +158,12 @@ class AgentHostSessionStore(SessionStore):
         transcript = self._transcript(key)
         # The SDK appends one after the other; whoever else shares the store does not have to.
         async with transcript.lock:
-            while batch := transcript.take(lines):
+            batch, rest = transcript.split(lines)
+            while batch:
                 if await self._append(key, transcript, batch):
-                    del lines[: len(batch)]
+                    lines = rest
+                # If not, what is there already may be other lines than it seemed.
+                batch, rest = transcript.split(lines)
 
     async def _append(self, key: SessionKey, transcript: _Transcript, batch: list[_Line]) -> bool:
         """Whether the batch was added. If not, what others have added was read."""

@@ -1,4 +1,4 @@
-"""A store for each test, on the host that ./test.sh names, and a namespace that no other test has."""
+"""A store for each test, on the host that ./test.sh names, in a namespace of the test's own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+
 from agent_host_session_store import ANSWER_TIMEOUT, AgentHostSessionStore
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from claude_agent_sdk import (
     TextBlock,
     get_session_messages_from_store,
     list_sessions_from_store,
+    project_key_for_directory,
     query,
 )
 
@@ -36,7 +37,7 @@ pytestmark = [
 async def turn(
     store: AgentHostSessionStore, prompt: str, work: Path, home: Path, resume: str | None = None
 ) -> tuple[str, str]:
-    """A turn in a process of its own with a home directory of its own: what it said, and in which session."""
+    """A turn of a process with a home directory of its own: what it said, in which session."""
     home.mkdir()
     options = ClaudeAgentOptions(
         session_store=store,
@@ -78,7 +79,7 @@ async def test_a_subagents_transcript_is_kept_beside(make_store: MakeStore, tmp_
     work.mkdir()
     _, session = await turn(make_store(), "subagent", work, tmp_path / "home")
     store = make_store()
-    (project,) = {kept["projectKey"] for kept in await projects(store)}
+    project = project_key_for_directory(work)
     subkeys = await store.list_subkeys({"project_key": project, "session_id": session})
     assert len(subkeys) == 1
     assert subkeys[0].startswith("subagents/agent-")

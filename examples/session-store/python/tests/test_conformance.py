@@ -6,8 +6,9 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-from agent_host_session_store import AgentHostSessionStore
 from claude_agent_sdk.testing import run_session_store_conformance
+
+from agent_host_session_store import AgentHostSessionStore
 from conftest import KEY, URL
 
 if TYPE_CHECKING:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
+
 from agent_host_session_store import MAX_BATCH_BYTES, AgentHostError, AgentHostSessionStore
 from conftest import KEY, URL
 
 if TYPE_CHECKING:
     from claude_agent_sdk import SessionKey
+
     from conftest import MakeStore
 
 pytestmark = pytest.mark.anyio
@@ -118,13 +120,13 @@ async def test_a_session_that_another_program_has_deleted_begins_anew(
     await first.append(SUBAGENT, entries("s"))
     await second.delete(SESSION)
     assert await first.load(SUBAGENT) is None
-    await first.append(SESSION, entries("a"))
-    assert await first.load(SESSION) == entries("a")
+    await first.append(SESSION, entries("c"))
+    assert await second.load(SESSION) == entries("c")
     # And grown beyond what the first has seen, with another line where that ended.
     await second.delete(SESSION)
     await second.append(SESSION, entries("another", "and another"))
-    await first.append(SESSION, entries("a"))
-    assert await first.load(SESSION) == entries("another", "and another", "a")
+    await first.append(SESSION, entries("d", "c"))
+    assert await second.load(SESSION) == entries("another", "and another", "d", "c")
 
 
 async def test_names_are_any_text(store: AgentHostSessionStore) -> None:
@@ -179,8 +181,9 @@ async def test_an_adopted_session_is_the_hosts(make_store: MakeStore) -> None:
     await store.append(SESSION, conversation)
     host_session = await store.adopt(SESSION)
     assert await store.adopt(SESSION) == host_session
+    another: list[Any] = [{"type": "user", "uuid": last, "message": said}]
     with pytest.raises(AgentHostError, match="SESSION_ADOPTED"):
-        await store.append(SESSION, [{"type": "user", "uuid": last, "message": said}])
+        await store.append(SESSION, another)
     assert await store.load(SESSION) == conversation
     async with httpx.AsyncClient(headers={"authorization": f"Bearer {KEY}"}) as client:
         shown = (await client.get(f"{URL}/sessions/{host_session}")).json()
