@@ -107,7 +107,10 @@ pub fn stream(subpath: Option<&str>) -> Result<StreamName, InvalidName> {
     }
     let escaped = escape(subpath);
     if escaped.len() > MAX_ESCAPED_BYTES {
-        return Err(InvalidName { what: "subpath", reason: format!("it is longer than {MAX_ESCAPED_BYTES} bytes, escaped as {escaped:?}") });
+        return Err(InvalidName {
+            what: "subpath",
+            reason: format!("it is longer than {MAX_ESCAPED_BYTES} bytes, escaped as {escaped:?}"),
+        });
     }
     Ok(StreamName::TranscriptSubagent(escaped))
 }
@@ -159,8 +162,10 @@ mod tests {
     #[test]
     fn no_two_sessions_have_the_same_id() {
         let names = ["a", "b", "ab", "1/a", "a/", "/", "..", "ü💡", "-root-work", &"x".repeat(256)];
-        let ids: HashSet<SessionId> =
-            names.iter().flat_map(|project| names.iter().map(|session| Origin::new(*project, *session).unwrap().host_id().unwrap())).collect();
+        let ids: HashSet<SessionId> = names
+            .iter()
+            .flat_map(|project| names.iter().map(|session| Origin::new(*project, *session).unwrap().host_id().unwrap()))
+            .collect();
         assert_eq!(ids.len(), names.len() * names.len());
         assert!(ids.iter().all(is_outside));
         assert!(!is_outside(&SessionId::new("sdk.a").unwrap()) && !is_outside(&SessionId::new("agent-host.scratch.a").unwrap()));
@@ -179,8 +184,21 @@ mod tests {
     #[test]
     fn each_transcript_has_a_stream_of_its_own_and_its_name_back() {
         let names = [
-            "subagents/agent-a82cafbfbcb955df5", "subagents/agent-main", "subagents/agent-", "subagents/agent-.a", "subagents/agent-a/b", "main", "a82cafbfbcb955df5",
-            "subagents/workflows/run-1/agent-a", ".", "..", "%", "%2e", "ü💡", "a b", "x?y&z=1",
+            "subagents/agent-a82cafbfbcb955df5",
+            "subagents/agent-main",
+            "subagents/agent-",
+            "subagents/agent-.a",
+            "subagents/agent-a/b",
+            "main",
+            "a82cafbfbcb955df5",
+            "subagents/workflows/run-1/agent-a",
+            ".",
+            "..",
+            "%",
+            "%2e",
+            "ü💡",
+            "a b",
+            "x?y&z=1",
         ];
         let streams: HashSet<StreamName> = names.iter().map(|name| stream(Some(name)).unwrap()).collect();
         assert_eq!(streams.len(), names.len());

@@ -64,7 +64,9 @@ pub enum Error {
         expires_in: Duration,
     },
     /// The session's agent runs outside of the host, which only keeps its transcripts.
-    #[error("the agent of session {0:?} runs outside of this host, which keeps its transcripts; the host can adopt the session, and then runs it")]
+    #[error(
+        "the agent of session {0:?} runs outside of this host, which keeps its transcripts; the host can adopt the session, and then runs it"
+    )]
     RunsOutside(SessionId),
     /// The host has adopted the session, and nobody else writes to it.
     #[error("the host has adopted session {0:?}: its transcripts are read-only for whoever kept them before")]

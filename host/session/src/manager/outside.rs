@@ -290,7 +290,9 @@ impl Manager {
         let snapshot = Snapshot { epoch: loaded.epoch, record: record.clone(), streams, files: Vec::new() };
         match self.events_of(&snapshot).await {
             Ok(events) => events.iter().for_each(|event| loaded.state.apply(event)),
-            Err(error @ (Error::Invalid(_) | Error::UnknownArchitecture { .. })) => tracing::debug!(session = %id, %error, "the transcripts from outside hold nothing to show"),
+            Err(error @ (Error::Invalid(_) | Error::UnknownArchitecture { .. })) => {
+                tracing::debug!(session = %id, %error, "the transcripts from outside hold nothing to show")
+            }
             Err(error) => return Err(error),
         }
         Ok(())

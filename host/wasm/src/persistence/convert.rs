@@ -86,7 +86,8 @@ struct Extra<'a> {
 
 fn extra(text: Option<String>) -> Result<Option<Origin>, Error> {
     let Some(text) = text else { return Ok(None) };
-    let extra: Extra<'_> = serde_json::from_str(&text).map_err(|error| corrupt(format_args!("a record's extra that cannot be read: {error}")))?;
+    let extra: Extra<'_> =
+        serde_json::from_str(&text).map_err(|error| corrupt(format_args!("a record's extra that cannot be read: {error}")))?;
     Ok(extra.origin.map(Cow::into_owned))
 }
 
@@ -309,7 +310,10 @@ mod tests {
         assert!(matches!(read(Some("[")), Err(Error::Corrupt(_))));
         let origin = Origin { adopted: true, ..Origin::new("p", "s").unwrap() };
         assert_eq!(read(Some(&extra_out(&origin).unwrap())).unwrap(), Some(origin.clone()));
-        assert_eq!(read(Some("{\"origin\":{\"projectKey\":\"p\",\"sessionId\":\"s\",\"later\":1}}")).unwrap(), Some(Origin { adopted: false, ..origin }));
+        assert_eq!(
+            read(Some("{\"origin\":{\"projectKey\":\"p\",\"sessionId\":\"s\",\"later\":1}}")).unwrap(),
+            Some(Origin { adopted: false, ..origin })
+        );
     }
 
     #[test]
