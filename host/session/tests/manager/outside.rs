@@ -140,9 +140,9 @@ async fn adopting_is_done_again_when_the_store_failed_in_the_middle() {
     for writes in 0..5 {
         let world = World::new(settings()).await;
         append(&world.manager, 0, "outside").await.unwrap();
-        world.store.fail_writes_after(world.store.writes() + writes);
+        world.store.fail_writes_after(writes);
         let failed = world.manager.adopt(&host_id("s")).await;
-        world.store.fail_writes_after(usize::MAX);
+        world.store.fail_writes(false);
         let id = host_id("s");
         match failed {
             Ok(_) => assert!(writes >= 4, "{writes}"),
