@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::access::Sender;
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
-use crate::{admin, events, rest, socket, trace};
+use crate::{admin, events, rest, session_store, socket, trace};
 
 /// Names a request in the log, on both sides.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,6 +32,7 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     rest::routes()
         .merge(events::routes())
+        .merge(session_store::routes())
         .merge(admin::routes())
         .route("/ws", axum::routing::get(socket::upgrade))
         .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))

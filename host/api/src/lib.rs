@@ -8,6 +8,7 @@
 //! | `access` | who may use the API |
 //! | `problem` | errors as clients see them |
 //! | `rest`, `body` | the calls, and how their bodies are read |
+//! | `session_store` | the calls by which programs outside of the host keep their sessions in its store |
 //! | [`admin`] | the calls of operators |
 //! | `metrics`, `trace` | what is counted, for Prometheus; requests in traces |
 //! | `session`, `wire` | sessions and events as JSON |
@@ -29,6 +30,7 @@ mod problem;
 mod rest;
 mod server;
 mod session;
+mod session_store;
 mod shared;
 mod socket;
 mod stall;

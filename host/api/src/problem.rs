@@ -85,6 +85,14 @@ codes! {
     NothingEarlier: CONFLICT, "NOTHING_EARLIER", "there is nothing to go back to";
     /// Another host has the session. `owner` says where that one is.
     SessionOwned: CONFLICT, "SESSION_OWNED", "another host has the session";
+    /// The session's agent runs outside of the host.
+    RunsOutside: CONFLICT, "RUNS_OUTSIDE", "the session's agent runs outside of the host";
+    /// The host has adopted the session.
+    SessionAdopted: CONFLICT, "SESSION_ADOPTED", "the host has adopted the session";
+    /// There is no such transcript.
+    TranscriptNotFound: NOT_FOUND, "TRANSCRIPT_NOT_FOUND", "the transcript does not exist";
+    /// An append does not continue the transcript. `length` says how long that is.
+    OffsetMismatch: CONFLICT, "OFFSET_MISMATCH", "the transcript does not continue there";
     /// Too many messages wait.
     QueueFull: TOO_MANY_REQUESTS, "QUEUE_FULL", "too many messages are waiting";
     /// A WebSocket has joined as many sessions as it may.
@@ -114,6 +122,8 @@ pub(crate) struct Problem {
     phase: Option<String>,
     /// Where the host is that has the session, and for how many seconds it has it, unless it prolongs that.
     owner: Option<(String, u64)>,
+    /// How long the transcript is that was not continued, in bytes.
+    length: Option<u64>,
 }
 
 /// The body: RFC 9457, and beside it the two fields that clients of the earlier system read.
@@ -129,12 +139,14 @@ struct Body<'a> {
     phase: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<u64>,
 }
 
 impl Problem {
     /// An error whose `detail` says what was wrong with what, for people.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), phase: None, owner: None }
+        Self { code, detail: detail.into(), phase: None, owner: None, length: None }
     }
 
     /// The same, with the phase in which it happened.
@@ -171,6 +183,12 @@ impl From<manager::Error> for Problem {
             Error::TooLarge { .. } => Code::PayloadTooLarge,
             Error::SessionConflict(_) | Error::MessageConflict(_) => Code::Conflict,
             Error::Denied { .. } => Code::Denied,
+            Error::RunsOutside(_) => Code::RunsOutside,
+            Error::Adopted(_) => Code::SessionAdopted,
+            Error::TranscriptNotFound(_) => Code::TranscriptNotFound,
+            Error::OffsetMismatch(length) => {
+                return Self { length: Some(*length), ..Self::new(Code::OffsetMismatch, error.to_string()) };
+            }
             Error::QueueFull(_) => Code::QueueFull,
             Error::TooManySessions(_) => Code::TooManySessions,
             Error::Busy(_) => Code::Busy,
@@ -222,6 +240,7 @@ impl IntoResponse for Problem {
             code: self.code.as_str(),
             phase: self.phase.as_deref(),
             owner: self.owner.as_ref().map(|(address, _)| address.as_str()),
+            length: self.length,
         };
         let mut response = (status, Json(body)).into_response();
         // For whoever counts them.

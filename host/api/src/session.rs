@@ -7,6 +7,7 @@ use agent_host_session::frame::File;
 use agent_host_session::id::{ConversationId, ProfileId, SessionId};
 use agent_host_session::manager::{self, Manager};
 use agent_host_session::metadata::Metadata;
+use agent_host_session::origin::Origin;
 use agent_host_session::record::Options;
 use agent_host_session::state::View;
 use agent_host_session::time::Timestamp;
@@ -53,6 +54,8 @@ struct Head<'a> {
     last_activity: Timestamp,
     metadata: &'a Metadata,
     runtime: &'a Runtime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a Origin>,
 }
 
 #[derive(Serialize)]
@@ -164,6 +167,7 @@ impl SessionWriter {
             last_activity: record.last_activity,
             metadata: &self.view.metadata,
             runtime: &self.view.runtime,
+            origin: self.view.record.origin.as_ref(),
         }
     }
 

@@ -4,6 +4,7 @@
 use agent_host_session::event::Runtime;
 use agent_host_session::id::{ProfileId, SessionId};
 use agent_host_session::manager::Listed;
+use agent_host_session::origin::Origin;
 use agent_host_session::record::SessionRecord;
 use agent_host_session::time::Timestamp;
 use serde::Serialize;
@@ -62,11 +63,13 @@ pub(crate) struct ListedSession<'a> {
     created_at: Timestamp,
     last_activity: Timestamp,
     runtime: &'a Runtime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a Origin>,
 }
 
 impl<'a> From<&'a Listed> for ListedSession<'a> {
     fn from(listed: &'a Listed) -> Self {
-        let SessionRecord { id, created_at, last_activity, profile, architecture, name, options: _ } = &listed.record;
+        let SessionRecord { id, created_at, last_activity, profile, architecture, name, options: _, origin } = &listed.record;
         Self {
             session_id: id,
             r#type: architecture,
@@ -75,6 +78,7 @@ impl<'a> From<&'a Listed> for ListedSession<'a> {
             created_at: *created_at,
             last_activity: *last_activity,
             runtime: &listed.runtime,
+            origin: origin.as_ref(),
         }
     }
 }

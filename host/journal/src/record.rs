@@ -17,6 +17,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use agent_host_session::id::Epoch;
+use agent_host_session::origin::Origin;
 use agent_host_session::path::RelativePath;
 use agent_host_session::record::{FileInfo, Options, RecordChanges, StreamName};
 use agent_host_session::time::Timestamp;
@@ -110,19 +111,21 @@ pub struct Changes {
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<Options>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
 }
 
 impl From<&RecordChanges> for Changes {
     fn from(changes: &RecordChanges) -> Self {
-        let RecordChanges { last_activity, name, options } = changes.clone();
-        Self { last_activity, name, options }
+        let RecordChanges { last_activity, name, options, origin } = changes.clone();
+        Self { last_activity, name, options, origin }
     }
 }
 
 impl From<Changes> for RecordChanges {
     fn from(changes: Changes) -> Self {
-        let Changes { last_activity, name, options } = changes;
-        Self { last_activity, name, options }
+        let Changes { last_activity, name, options, origin } = changes;
+        Self { last_activity, name, options, origin }
     }
 }
 

@@ -125,6 +125,11 @@ impl JournaledStore {
 
     async fn write(&self, session: &SessionId, head: Head, body: Bytes) -> Result<u64, Error> {
         let epoch = head.epoch();
+        if epoch == Epoch::FIRST {
+            // Nobody has taken the session, and there may be several who write: whether a write continues what is there only the store can say. Each may be repeated.
+            let apply = || apply(self.inner.as_ref(), session, &head, body.clone());
+            return self.patiently(&self.writes, apply).await;
+        }
         loop {
             let lane = match self.disk.lane(session) {
                 Some(lane) => lane,

@@ -55,6 +55,7 @@ fn record(id: SessionId) -> SessionRecord {
         architecture: "echo".to_owned(),
         name: None,
         options: serde_json::Map::new(),
+        origin: None,
     }
 }
 
@@ -379,4 +380,22 @@ async fn a_store_that_can_be_read_and_takes_no_write_is_not_well() {
     scene.behind.fail_writes(false);
     scene.store.create_session(Epoch::FIRST, &other).await.unwrap();
     assert_eq!(scene.store.degradation(), None);
+}
+
+/// A write of nobody in particular is not kept for later: whether it continues what is there only the store can say.
+#[tokio::test(start_paused = true)]
+async fn what_several_may_write_is_taken_by_the_store_or_by_nobody() {
+    let scene = Scene::new(MEBIBYTE).await;
+    let (two, stream) = (SessionId::new("two").unwrap(), StreamName::TranscriptMain);
+    scene.store.create_session(Epoch::FIRST, &record(two.clone())).await.unwrap();
+    scene.store.append(Epoch::FIRST, &two, &stream, 0, "1\n".into()).await.unwrap();
+    scene.behind.fail_writes(true);
+    for _ in 0..5 {
+        let refused = scene.store.append(Epoch::FIRST, &two, &stream, 2, "2\n".into()).await;
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    }
+    assert!(!scene.store.is_behind(&two));
+    scene.behind.fail_writes(false);
+    scene.behind.append(Epoch::FIRST, &two, &stream, 2, "3\n".into()).await.unwrap();
+    assert!(matches!(scene.store.append(Epoch::FIRST, &two, &stream, 2, "2\n".into()).await, Err(Error::OffsetMismatch(4))));
 }

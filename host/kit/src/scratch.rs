@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
+use agent_host_session::origin::Origin;
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::store::Store;
 use agent_host_session::profile::Profile;
@@ -62,6 +63,7 @@ impl<'a> Scratch<'a> {
             architecture: "claude-agent-sdk".to_owned(),
             name: Some("Ünïcödé 💡 'quoted\\'; DROP TABLE sessions; --\n\t\"".to_owned()),
             options,
+            origin: Some(Origin::new("project ü💡", "session 'quoted'")?),
         })
     }
 

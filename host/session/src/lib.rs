@@ -5,6 +5,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`block`], [`message`], [`metadata`], [`profile`], [`record`] | the words: what a conversation, a message, a session is made of |
+//! | [`origin`] | sessions of programs outside of the host, and how their names become those of the store |
 //! | [`id`], [`time`], [`path`] | names, times and paths that are valid by construction |
 //! | [`event`] | everything that can happen to a session |
 //! | [`frame`] | an event as clients and hooks get it |
@@ -29,6 +30,7 @@ pub mod manager;
 pub mod message;
 pub mod metadata;
 pub mod metrics;
+pub mod origin;
 pub mod path;
 pub mod ports;
 pub mod profile;

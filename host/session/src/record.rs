@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{Epoch, ProfileId, SessionId};
+use crate::origin::Origin;
 use crate::path::RelativePath;
 use crate::time::Timestamp;
 
@@ -27,6 +28,15 @@ pub struct SessionRecord {
     pub name: Option<String>,
     /// Its options.
     pub options: Options,
+    /// Whose it is, if a program outside of the host has made it.
+    pub origin: Option<Origin>,
+}
+
+impl SessionRecord {
+    /// Whether the session's agent runs outside of the host, which then only keeps what it is given.
+    pub fn runs_outside(&self) -> bool {
+        self.origin.as_ref().is_some_and(|origin| !origin.adopted)
+    }
 }
 
 /// What to change in a record; `None` leaves a field as it is.
@@ -38,6 +48,8 @@ pub struct RecordChanges {
     pub name: Option<String>,
     /// All options.
     pub options: Option<Options>,
+    /// Whose it is.
+    pub origin: Option<Origin>,
 }
 
 /// A workspace file, without its contents.

@@ -382,6 +382,7 @@ mod tests {
             architecture: "echo".into(),
             name: None,
             options: Options::new(),
+            origin: None,
         })
     }
 

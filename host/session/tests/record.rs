@@ -74,6 +74,7 @@ fn the_record_folds_to_the_session_that_it_was() {
         architecture: "echo".into(),
         name: None,
         options: Options::new(),
+        origin: None,
     });
     for line in lines() {
         assert!(line.epoch <= Epoch(2));

@@ -41,8 +41,16 @@ async fn component(engine: &Engine, scratch: &Path) -> Result<(), Failure> {
     let store = Persistence::start(engine, component, PersistenceOptions { grants, ..PersistenceOptions::default() }).await?;
     let (id, now) = (SessionId::new("s")?, Timestamp::now());
     let (profile, architecture) = (ProfileId::new("default")?, "echo".to_owned());
-    let record =
-        SessionRecord { id: id.clone(), created_at: now, last_activity: now, profile, architecture, name: None, options: Options::new() };
+    let record = SessionRecord {
+        id: id.clone(),
+        created_at: now,
+        last_activity: now,
+        profile,
+        architecture,
+        name: None,
+        options: Options::new(),
+        origin: None,
+    };
     store.create_session(Epoch::FIRST, &record).await?;
     let (data, mut length) = (Bytes::from(vec![b'x'; 4096]), 0);
     measure("component: append 4 KiB", async || {

@@ -305,6 +305,7 @@ impl Place<'_> {
                     last_activity: Some(record.last_activity),
                     name: record.name.clone(),
                     options: Some(record.options.clone()),
+                    origin: record.origin.clone(),
                 };
                 target.update_session(wanted.epoch, self.id, &changes).await.map_err(|error| self.target("the record", error))?;
             }

@@ -23,6 +23,7 @@ impl Default for Twice {
             architecture: "claude-agent-sdk".to_owned(),
             name: None,
             options: Options::new(),
+            origin: None,
         };
         Self { seen: State::new(record.clone()), reloaded: State::new(record) }
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use agent_host_session::id::ConversationId;
+use agent_host_session::origin;
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::agent::Invalid;
 use agent_host_session::ports::sandbox::{File, Layout};
@@ -44,11 +45,14 @@ pub(super) fn restore(session: &str, transcripts: &BTreeMap<StreamName, Bytes>, 
         match stream {
             StreamName::Events => {}
             StreamName::TranscriptMain => files.push(place::home(&format!("{directory}/{session}.jsonl"), content.clone())?),
-            StreamName::TranscriptSubagent(id) => {
+            StreamName::TranscriptSubagent(_) => {
+                let path = origin::subpath(stream).map(|subpath| format!("{directory}/{session}/{subpath}"));
+                // A name from outside need not be one of a file. The command would not look for such a one.
+                let Some(path) = path.filter(|path| RelativePath::new(path.as_str()).is_ok()) else { continue };
                 let (transcript, metadata) = split_metadata(content);
-                files.push(place::home(&format!("{directory}/{session}/subagents/agent-{id}.jsonl"), transcript)?);
+                files.push(place::home(&format!("{path}.jsonl"), transcript)?);
                 if let Some(metadata) = metadata {
-                    files.push(place::home(&format!("{directory}/{session}/subagents/agent-{id}.meta.json"), metadata)?);
+                    files.push(place::home(&format!("{path}.meta.json"), metadata)?);
                 }
             }
         }
@@ -240,12 +244,15 @@ mod tests {
         let transcripts = BTreeMap::from([
             (StreamName::TranscriptMain, Bytes::from_static(b"main\n")),
             (StreamName::TranscriptSubagent("a1".into()), Bytes::from(content)),
+            (origin::stream(Some("subagents/workflows/w-1/agent-a2")).unwrap(), Bytes::from_static(b"deep\n")),
+            (origin::stream(Some("../../../agent-a3")).unwrap(), Bytes::from_static(b"no file\n")),
         ]);
         let layout = Layout { home: "/home/agent".into(), workspace: "/workspace".into(), projects: "/projects".into() };
         let files: BTreeMap<String, Bytes> =
             restore("s-1", &transcripts, &layout).unwrap().into_iter().map(|file| (file.path.to_string(), file.content)).collect();
         let directory = ".claude/projects/-workspace";
-        assert_eq!(files.len(), 3);
+        assert_eq!(files.len(), 4);
+        assert_eq!(files[&format!("{directory}/s-1/subagents/workflows/w-1/agent-a2.jsonl")], "deep\n");
         assert_eq!(files[&format!("{directory}/s-1.jsonl")], "main\n");
         assert_eq!(files[&format!("{directory}/s-1/subagents/agent-a1.jsonl")], format!("{line}\n"));
         let metadata: Value = serde_json::from_slice(&files[&format!("{directory}/s-1/subagents/agent-a1.meta.json")]).unwrap();

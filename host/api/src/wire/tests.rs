@@ -64,6 +64,7 @@ fn record() -> SessionRecord {
         architecture: "echo".into(),
         name: None,
         options: Options::from_iter([("model".to_owned(), json!("x"))]),
+        origin: None,
     }
 }
 

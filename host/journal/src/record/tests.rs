@@ -15,7 +15,7 @@ fn heads() -> Vec<(Head, Vec<u8>)> {
         modified_at: Timestamp::from_millis(2),
     };
     let options = Options::from_iter([("model".to_owned(), "x".into())]);
-    let changes = RecordChanges { last_activity: Some(Timestamp::from_millis(5)), name: None, options: Some(options) };
+    let changes = RecordChanges { last_activity: Some(Timestamp::from_millis(5)), name: None, options: Some(options), origin: None };
     vec![
         (Head::append(epoch, &StreamName::TranscriptMain, 0), b"{\"a\":1}\n".to_vec()),
         (Head::SaveFile { epoch, file }, vec![0, 255, 254]),

@@ -1,6 +1,7 @@
 //! Sessions' own rows.
 
 use agent_host_session::id::Epoch;
+use agent_host_session::origin::Origin;
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::store::{Error, Store as _};
 use agent_host_session::record::{Options, RecordChanges, SessionRecord, StreamName};
@@ -16,7 +17,7 @@ checks! { "sessions", Nothing;
     async fn comes_back(scratch) {
         let store = &scratch.store;
         let (full, none) = (scratch.record("full", 1_795_330_039_110)?, scratch.id("none")?);
-        let bare = SessionRecord { name: None, options: Options::new(), ..scratch.record("bare", 1)? };
+        let bare = SessionRecord { name: None, options: Options::new(), origin: None, ..scratch.record("bare", 1)? };
         ensure!(store.load_session(&none).await?.is_none(), "a session that was never created was found");
         store.create_session(Epoch(7), &full).await.context("creating a session")?;
         store.create_session(FIRST, &bare).await.context("creating a session without a name and options")?;
@@ -50,13 +51,16 @@ checks! { "sessions", Nothing;
             RecordChanges { last_activity: Some(Timestamp::from_millis(99)), ..RecordChanges::default() },
             RecordChanges { name: Some("new ü💡".to_owned()), ..RecordChanges::default() },
             RecordChanges { options: Some(Options::new()), ..RecordChanges::default() },
-            RecordChanges { options: Some(wanted.options.clone()), name: Some("both".to_owned()), last_activity: None },
+            RecordChanges { options: Some(wanted.options.clone()), name: Some("both".to_owned()), ..RecordChanges::default() },
+            RecordChanges { origin: wanted.origin.clone().map(|origin| Origin { adopted: true, ..origin }), ..RecordChanges::default() },
+            RecordChanges { last_activity: Some(Timestamp::from_millis(100)), ..RecordChanges::default() },
         ];
         for changes in steps {
             store.update_session(FIRST, &wanted.id, &changes).await.with_context(|| format!("the update {changes:?}"))?;
             wanted.last_activity = changes.last_activity.unwrap_or(wanted.last_activity);
             wanted.name = changes.name.clone().or(wanted.name);
             wanted.options = changes.options.clone().unwrap_or(wanted.options);
+            wanted.origin = changes.origin.clone().or(wanted.origin);
             let found = store.load_session(&wanted.id).await?.context("the session is gone")?;
             same!(found.record, wanted, "the record after the update {changes:?}");
         }

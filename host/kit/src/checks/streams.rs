@@ -102,7 +102,7 @@ checks! { "streams", Nothing;
     /// Streams are apart from each other and from those of other sessions, and the snapshot has their lengths.
     async fn are_apart_and_counted(scratch) {
         let (store, one, two) = (&scratch.store, scratch.session("one").await?, scratch.session("two").await?);
-        let streams = [StreamName::Events, StreamName::TranscriptMain, StreamName::TranscriptSubagent("x".into()), StreamName::TranscriptSubagent("x-1".into())];
+        let streams = [StreamName::Events, StreamName::TranscriptMain, StreamName::TranscriptSubagent("x".into()), StreamName::TranscriptSubagent("x-1".into()), StreamName::TranscriptSubagent(".x%2f-1".into())];
         let mut wanted = Vec::new();
         for (length, stream) in (1_u64..).zip(&streams) {
             store.append(FIRST, &one, stream, 0, Bytes::from("x".repeat(usize::try_from(length)?))).await?;

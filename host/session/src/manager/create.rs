@@ -38,7 +38,7 @@ impl Manager {
         }
     }
 
-    async fn new_record(&self, request: Create) -> Result<SessionRecord, Error> {
+    pub(super) async fn new_record(&self, request: Create) -> Result<SessionRecord, Error> {
         self.check_open()?;
         if request.id.as_ref().is_some_and(|id| id.as_str().starts_with(RESERVED_PREFIX)) {
             return Err(Error::Invalid(format!("ids that begin with {RESERVED_PREFIX:?} are the host's own")));
@@ -57,6 +57,7 @@ impl Manager {
             architecture: request.architecture,
             name: request.name,
             options: request.options,
+            origin: None,
         })
     }
 
@@ -96,7 +97,7 @@ impl Manager {
     }
 
     /// Asks the hooks about a session. They may replace its options.
-    async fn decide_on(&self, record: &mut SessionRecord) -> Result<(), Error> {
+    pub(super) async fn decide_on(&self, record: &mut SessionRecord) -> Result<(), Error> {
         let draft = SessionDraft {
             profile: record.profile.clone(),
             architecture: record.architecture.clone(),

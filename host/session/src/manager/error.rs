@@ -63,6 +63,20 @@ pub enum Error {
         /// When its lease ends, unless it prolongs it.
         expires_in: Duration,
     },
+    /// The session's agent runs outside of the host, which only keeps its transcripts.
+    #[error(
+        "the agent of session {0:?} runs outside of this host, which keeps its transcripts; the host can adopt the session, and then runs it"
+    )]
+    RunsOutside(SessionId),
+    /// The host has adopted the session, and nobody else writes to it.
+    #[error("the host has adopted session {0:?}: its transcripts are read-only for whoever kept them before")]
+    Adopted(SessionId),
+    /// The session has no such transcript.
+    #[error("session {0:?} has no such transcript")]
+    TranscriptNotFound(SessionId),
+    /// An append that does not continue the transcript.
+    #[error("the transcript has {0} bytes, and does not continue at the given offset with these")]
+    OffsetMismatch(u64),
     /// Too many messages wait for their turn.
     #[error("{0} messages wait for their turn already; try again when one has ended")]
     QueueFull(usize),

@@ -20,22 +20,27 @@ pub(super) async fn store(
     transcripts: &BTreeMap<StreamName, Bytes>,
 ) -> Result<(), Error> {
     for (stream, content) in transcripts {
-        append(store, session, stream, content).await?;
+        append(store, Epoch::FIRST, session, stream, content).await?;
     }
+    store_events(store, Epoch::FIRST, session, events).await
+}
+
+/// Writes the event record of a session that has none.
+pub(super) async fn store_events(store: &dyn Store, epoch: Epoch, session: &SessionRecord, events: &[Event]) -> Result<(), Error> {
     let mut lines = Vec::new();
     for event in events {
-        let line = RecordLine { at: session.created_at, epoch: Epoch::FIRST, event: event.clone() };
+        let line = RecordLine { at: session.created_at, epoch, event: event.clone() };
         serde_json::to_writer(&mut lines, &line).map_err(|error| Error::Other(format!("failed to write an event as JSON: {error}")))?;
         lines.push(b'\n');
     }
-    append(store, session, &StreamName::Events, &lines.into()).await
+    append(store, epoch, session, &StreamName::Events, &lines.into()).await
 }
 
-async fn append(store: &dyn Store, session: &SessionRecord, stream: &StreamName, content: &Bytes) -> Result<(), Error> {
+async fn append(store: &dyn Store, epoch: Epoch, session: &SessionRecord, stream: &StreamName, content: &Bytes) -> Result<(), Error> {
     let mut offset = 0;
     while offset < content.len() {
         let end = content.len().min(offset + PIECE_BYTES);
-        store.append(Epoch::FIRST, &session.id, stream, offset as u64, content.slice(offset..end)).await?;
+        store.append(epoch, &session.id, stream, offset as u64, content.slice(offset..end)).await?;
         offset = end;
     }
     Ok(())

@@ -10,6 +10,7 @@ mod import;
 pub(crate) mod leases;
 mod messages;
 mod observe;
+mod outside;
 mod request;
 mod settings;
 mod take_up;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::error::Error;
+pub use self::outside::{Kept, KeptListing, Transcript};
 pub use self::request::{Create, Created, ListChange, Listed, Listing, SessionState, Subscribed};
 pub use self::settings::{InterruptedTurn, Leases, Settings};
 use crate::event::Runtime;
@@ -143,7 +145,8 @@ impl Manager {
                     Err(task::Unloading) => self.wait_for_end(id, &handle).await?,
                 }
             }
-            let loaded = task::load(self.context.store.as_ref(), id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
+            let mut loaded = task::load(self.context.store.as_ref(), id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
+            self.show_outside(id, &mut loaded).await?;
             // A session that was loaded meanwhile may have been read in the middle of a change.
             if !self.sessions.contains_key(id) {
                 return Ok(stored(loaded));
@@ -407,6 +410,7 @@ impl Manager {
     }
 
     async fn load(&self, id: &SessionId, slot: &Slot) -> Result<Handle, Error> {
+        self.check_runs_here(id).await?;
         self.acquire(id).await?;
         let loaded = match self.load_acquired(id).await {
             Ok(loaded) => loaded,

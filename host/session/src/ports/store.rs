@@ -75,6 +75,9 @@ fn no_leases<T>() -> Result<T, Error> {
 }
 
 /// Where sessions, streams, files and profiles are kept.
+///
+/// What is written under [`Epoch::FIRST`] after the creation comes from nobody in particular, as long as no host has taken the session: whoever appends to a stream is told by the offset
+/// whether somebody else was faster.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Whether the store answers.

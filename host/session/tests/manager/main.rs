@@ -4,5 +4,6 @@
 
 mod hooks;
 mod leases;
+mod outside;
 mod sessions;
 mod support;

@@ -123,9 +123,10 @@ fn refused(error: manager::Error) -> wit::Error {
     use manager::Error as E;
     let text = error.to_string();
     match error {
-        E::SessionNotFound(_) | E::ProfileNotFound(_) | E::FileNotFound(_) => wit::Error::NotFound(text),
+        E::SessionNotFound(_) | E::ProfileNotFound(_) | E::FileNotFound(_) | E::TranscriptNotFound(_) => wit::Error::NotFound(text),
         E::SessionConflict(_) | E::MessageConflict(_) => wit::Error::AlreadyExists(text),
-        E::UnknownArchitecture { .. } | E::Invalid(_) | E::TooLarge { .. } => wit::Error::Invalid(text),
+        E::OffsetMismatch(length) => wit::Error::OffsetMismatch(length),
+        E::UnknownArchitecture { .. } | E::Invalid(_) | E::TooLarge { .. } | E::RunsOutside(_) | E::Adopted(_) => wit::Error::Invalid(text),
         // The session is free again when the other host has lost or released it.
         E::QueueFull(_) | E::TooManySessions(_) | E::Busy(_) | E::ShuttingDown | E::Owned { .. } => wit::Error::Unavailable(text),
         E::Store(store::Error::Unavailable(_)) => wit::Error::Unavailable(text),

@@ -1,16 +1,19 @@
 //! Between the domain's words and the contract's. What comes from a component is checked: what cannot be true is [`Error::Corrupt`].
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::RangeBounds;
 use std::time::Duration;
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
+use agent_host_session::origin::Origin;
 use agent_host_session::path::RelativePath;
 use agent_host_session::ports::store::{Error, Lease, Owner};
 use agent_host_session::profile::{Profile, ProfileSummary};
 use agent_host_session::record::{FileInfo, Options, Page, RecordChanges, SessionRecord, Snapshot, StreamName};
 use agent_host_session::time::Timestamp;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::bindings::agent_host::types::types as wit;
 use crate::bindings::leases::exports::agent_host::persistence::leases;
@@ -74,6 +77,25 @@ fn options_out(options: &Options) -> Result<String, Error> {
     serde_json::to_string(options).map_err(|error| Error::Invalid(format!("failed to write the options as JSON: {error}")))
 }
 
+/// What a record has that is no field of the contract's own.
+#[derive(Default, Serialize, Deserialize)]
+struct Extra<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Cow<'a, Origin>>,
+}
+
+fn extra(text: Option<String>) -> Result<Option<Origin>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let extra: Extra<'_> =
+        serde_json::from_str(&text).map_err(|error| corrupt(format_args!("a record's extra that cannot be read: {error}")))?;
+    Ok(extra.origin.map(Cow::into_owned))
+}
+
+fn extra_out(origin: &Origin) -> Result<String, Error> {
+    let extra = Extra { origin: Some(Cow::Borrowed(origin)) };
+    serde_json::to_string(&extra).map_err(|error| Error::Invalid(format!("failed to write the session's origin as JSON: {error}")))
+}
+
 pub(crate) fn record(record: &SessionRecord) -> Result<wit::SessionRecord, Error> {
     Ok(wit::SessionRecord {
         id: record.id.to_string(),
@@ -83,7 +105,7 @@ pub(crate) fn record(record: &SessionRecord) -> Result<wit::SessionRecord, Error
         architecture: record.architecture.clone(),
         name: record.name.clone(),
         options: if record.options.is_empty() { None } else { Some(options_out(&record.options)?) },
-        extra: None,
+        extra: record.origin.as_ref().map(extra_out).transpose()?,
     })
 }
 
@@ -99,6 +121,7 @@ fn record_in(record: wit::SessionRecord) -> Result<SessionRecord, Error> {
         architecture: record.architecture,
         name: record.name,
         options: options(record.options)?,
+        origin: extra(record.extra)?,
     })
 }
 
@@ -107,7 +130,7 @@ pub(super) fn changes(changes: &RecordChanges) -> Result<wit::SessionChanges, Er
         last_activity: changes.last_activity.map(|time| time_out("time of last activity", time)).transpose()?,
         name: changes.name.clone(),
         options: changes.options.as_ref().map(options_out).transpose()?,
-        extra: None,
+        extra: changes.origin.as_ref().map(extra_out).transpose()?,
     })
 }
 
@@ -277,6 +300,20 @@ mod tests {
         for (what, change) in rubbish {
             assert!(matches!(load(change), Err(Error::Corrupt(_))), "{what} was believed");
         }
+    }
+
+    #[test]
+    fn whose_a_session_is_comes_back() {
+        let read = |extra: Option<&str>| load(|found| found.session.extra = extra.map(str::to_owned)).map(|found| found.record.origin);
+        assert_eq!(read(None).unwrap(), None);
+        assert_eq!(read(Some("{\"later\":1}")).unwrap(), None);
+        assert!(matches!(read(Some("[")), Err(Error::Corrupt(_))));
+        let origin = Origin { adopted: true, ..Origin::new("p", "s").unwrap() };
+        assert_eq!(read(Some(&extra_out(&origin).unwrap())).unwrap(), Some(origin.clone()));
+        assert_eq!(
+            read(Some("{\"origin\":{\"projectKey\":\"p\",\"sessionId\":\"s\",\"later\":1}}")).unwrap(),
+            Some(Origin { adopted: false, ..origin })
+        );
     }
 
     #[test]

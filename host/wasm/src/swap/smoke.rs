@@ -75,6 +75,7 @@ async fn session(store: &dyn Store, id: &SessionId) -> Result<(), Failed> {
         architecture: "echo".to_owned(),
         name: None,
         options: Options::new(),
+        origin: None,
     };
     store.create_session(Epoch::FIRST, &record).await.map_err(failed("creating a session"))?;
     expect("creating it again", store.create_session(Epoch::FIRST, &record).await, |error| matches!(error, StoreError::AlreadyExists(_)))?;

@@ -98,6 +98,7 @@ pub(crate) fn record(id: &str, created_at: i64) -> SessionRecord {
         architecture: "echo".to_owned(),
         name: Some("Ünïcödé 💡 'quoted'; DROP TABLE sessions".to_owned()),
         options,
+        origin: None,
     }
 }
 

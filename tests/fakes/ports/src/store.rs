@@ -160,12 +160,13 @@ impl Store for MemoryStore {
 
     async fn update_session(&self, epoch: Epoch, id: &SessionId, changes: &RecordChanges) -> Result<(), Error> {
         self.write(epoch, id, |session| {
-            let RecordChanges { last_activity, name, options } = changes.clone();
+            let RecordChanges { last_activity, name, options, origin } = changes.clone();
             session.record.last_activity = last_activity.unwrap_or(session.record.last_activity);
             session.record.name = name.or_else(|| session.record.name.take());
             if let Some(options) = options {
                 session.record.options = options;
             }
+            session.record.origin = origin.or_else(|| session.record.origin.take());
             Ok(())
         })
     }

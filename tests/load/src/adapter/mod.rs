@@ -141,6 +141,7 @@ async fn open(engine: &Engine, source: Source, options: PersistenceOptions) -> a
         architecture: "echo".to_owned(),
         name: None,
         options: Options::new(),
+        origin: None,
     };
     persistence.create_session(Epoch::FIRST, &record).await?;
     Ok(persistence)

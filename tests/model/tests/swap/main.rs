@@ -62,6 +62,7 @@ fn record(id: &str) -> SessionRecord {
         architecture: "echo".to_owned(),
         name: None,
         options: Options::new(),
+        origin: None,
     }
 }
 
