@@ -1,7 +1,5 @@
 //! Components that were built against the first version of the contract, and never since: each host runs them (`fixtures/wit-0.1.0`).
 
-#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

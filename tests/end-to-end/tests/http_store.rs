@@ -1,5 +1,6 @@
 //! The adapter `http`, with the servers of `examples/http-store`: the kit over each of them, over a bad network, and the whole host while its store is killed.
 
+#![expect(clippy::expect_used, reason = "tests report by panicking")]
 #![cfg(unix)]
 
 use std::sync::Arc;

@@ -57,11 +57,11 @@ fn an_error_names_key_value_and_place() {
         ),
         (
             "[components.registry.logins]\n'ghcr.io' = { username = 'acme', token = 'x' }",
-            "agent-host.toml:2:34: unknown key components.registry.logins.ghcr.io.token: a login has username, password".into(),
+            r#"agent-host.toml:2:34: unknown key components.registry.logins."ghcr.io".token: a login has username, password"#.into(),
         ),
         (
             "[components.registry.logins]\n'ghcr.io' = { username = 'acme' }",
-            r#"agent-host.toml:2:13: components.registry.logins.ghcr.io = { username = "acme" }: password is missing"#.into(),
+            r#"agent-host.toml:2:13: components.registry.logins."ghcr.io" = { username = "acme" }: password is missing"#.into(),
         ),
         (
             "persistence.component = 'a.wasm'",
