@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use agent_host_kit::{Options, Report, Subject, bench};
 use agent_host_registry::Reference;
+use agent_host_session::id::SessionId;
 use agent_host_wasm::exchange::{Origin, Plan};
 use agent_host_wasm::swap::Configuration as _;
 use agent_host_wasm::{Engine, EngineOptions, Source};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use crate::args::TestArguments;
 use crate::components::{Configured, Grantor, builtin, builtin_names, registry};
@@ -42,8 +44,12 @@ pub fn checks(wants_json: bool) -> anyhow::Result<()> {
 /// # Errors
 /// If it cannot be opened, or breaks a promise.
 pub async fn test(config: schema::Config, arguments: &TestArguments) -> anyhow::Result<()> {
+    if let (Some(session), Some(scratch)) = (&arguments.victim, &arguments.scratch) {
+        let subject = subject(config, arguments, scratch).await?;
+        return agent_host_kit::victim::write(&subject, &SessionId::new(session)?, |number| output::print_line(number)).await;
+    }
     let scratch = tempfile::tempdir().context("failed to make a directory for the database of the built-in sqlite")?;
-    let subject = subject(config, arguments, scratch.path()).await?;
+    let subject = with_victim(subject(config, arguments, scratch.path()).await?, scratch.path())?;
     if arguments.bench {
         return measure(&subject, arguments.json).await;
     }
@@ -73,6 +79,17 @@ pub async fn test(config: schema::Config, arguments: &TestArguments) -> anyhow::
         output::print_line(format_args!("\n{report}"))?
     }
     verdict(&report)
+}
+
+/// What is killed is this program, told the same and what to write.
+fn with_victim(subject: Subject, scratch: &Path) -> anyhow::Result<Subject> {
+    let (program, scratch) = (std::env::current_exe().context("failed to find this program")?, scratch.to_owned());
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    Ok(subject.with_victim(move |session| {
+        let mut command = Command::new(&program);
+        command.args(&arguments).arg("--victim").arg(session.as_str()).arg("--scratch").arg(&scratch);
+        command
+    }))
 }
 
 fn verdict(report: &Report) -> anyhow::Result<()> {
@@ -120,6 +137,7 @@ async fn subject(config: schema::Config, arguments: &TestArguments, scratch: &Pa
     let persistence = schema::Persistence { component: Component::Sqlite, ..config.persistence };
     let configured = Configured::new(persistence, &registry, scratch.join("adapter-test.db"), Grantor::new()?, false).await?;
     let options = configured.options(&plan).await.map_err(anyhow::Error::msg)?;
-    let engine = Engine::new(EngineOptions::default())?;
+    // Kept for the processes that are started to be killed.
+    let engine = Engine::new(EngineOptions { cache_dir: Some(scratch.join("code")), ..EngineOptions::default() })?;
     Ok(Subject::load(engine, source, options).await?)
 }

@@ -332,6 +332,12 @@ pub struct TestArguments {
     /// Prints the report as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Writes into this session until it is killed: what the check of that starts.
+    #[arg(long, hide = true, requires = "scratch")]
+    pub victim: Option<String>,
+    /// The directory of the process that kills it.
+    #[arg(long, hide = true)]
+    pub scratch: Option<PathBuf>,
     /// Measures calls and bytes in a second by function, instead of trying anything.
     #[arg(long, conflicts_with_all = ["only", "junit", "sequences", "seed", "durable", "timeout"])]
     pub bench: bool,

@@ -9,6 +9,7 @@
 //! | [`subject`] | the adapter that is tried: opened, thrown away, opened again |
 //! | `checks` | the promises, and how each is tried |
 //! | `model` | the contract as a store in memory, against which random sequences of calls are compared |
+//! | [`victim`] | a process that writes until it is killed |
 //! | [`report`] | what came of it, for people and for machines |
 //! | [`mod@bench`] | calls and bytes in a second, by function |
 //!
@@ -21,6 +22,7 @@ mod model;
 pub mod report;
 mod scratch;
 pub mod subject;
+pub mod victim;
 
 use std::time::{Duration, Instant};
 
@@ -81,10 +83,11 @@ pub async fn run(subject: &Subject, options: &Options, mut progress: impl FnMut(
 fn skipped(check: &Check, subject: &Subject, is_durable: bool) -> Option<&'static str> {
     match check.needs {
         Needs::Leases if !subject.has_leases() => Some("the adapter does not export `leases`, which is optional"),
-        Needs::Durability if !is_durable => {
+        Needs::Durability | Needs::Process if !is_durable => {
             Some("the adapter has one instance, which keeps its state in memory (--durable if it does not)")
         }
-        Needs::Nothing | Needs::Leases | Needs::Durability => None,
+        Needs::Process if subject.victim().is_none() => Some("there is no program that could be started and killed"),
+        Needs::Nothing | Needs::Leases | Needs::Durability | Needs::Process => None,
     }
 }
 

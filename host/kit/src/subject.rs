@@ -1,8 +1,12 @@
 //! The adapter that is tried.
 
+use agent_host_session::id::SessionId;
 use agent_host_wasm::component::LoadError;
 use agent_host_wasm::persistence::StartError;
 use agent_host_wasm::{Component, Engine, Persistence, PersistenceOptions, Source};
+use tokio::process::Command;
+
+use crate::victim;
 
 /// Why an adapter cannot be tried.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +24,7 @@ pub struct Subject {
     engine: Engine,
     component: Component,
     options: PersistenceOptions,
+    victim: Option<Box<victim::Start>>,
 }
 
 impl Subject {
@@ -29,7 +34,17 @@ impl Subject {
     /// If it is none, or no persistence adapter.
     pub async fn load(engine: Engine, source: Source, options: PersistenceOptions) -> Result<Self, Error> {
         let component = engine.load(source).await?;
-        Ok(Self { engine, component, options })
+        Ok(Self { engine, component, options, victim: None })
+    }
+
+    /// With a program that can be started and killed: it opens the same adapter over the same store, and calls [`victim::write`] for the session, whose progress it prints, a number a line.
+    #[must_use]
+    pub fn with_victim(self, start: impl Fn(&SessionId) -> Command + Send + Sync + 'static) -> Self {
+        Self { victim: Some(Box::new(start)), ..self }
+    }
+
+    pub(crate) fn victim(&self) -> Option<&victim::Start> {
+        self.victim.as_deref()
     }
 
     /// Opens it as a host does.

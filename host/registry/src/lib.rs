@@ -66,9 +66,6 @@ pub struct Login {
 /// Why a component is not had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be named so.
-    #[error(transparent)]
-    Reference(#[from] InvalidReference),
     /// The registry did not give it.
     #[error("failed to pull {reference}: {reason}")]
     Pull {

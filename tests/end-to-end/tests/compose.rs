@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use agent_host_tests::{Host, Scene, Setup, encrypting_adapter, require};
+use agent_host_tests::{Host, Kit, Scene, Setup, encrypting_adapter, require};
 use serde_json::{Value, json};
 
 /// What is said in a session, and in no other place of these tests.
@@ -42,26 +42,18 @@ fn grants(database: &Path, keys: &str) -> Value {
     json!({"databases": {"main": format!("sqlite:{}", database.display())}, "env": {"ENCRYPTION_KEYS": format!("env:{keys}")}})
 }
 
-/// All promises are kept, except so many that the inner adapter does not make.
-fn keeps_the_contract(host: &Host, inner: &str, keeps_leases: bool, grants: &Value, skipped: usize) {
-    let component = compose(host, &encrypting_adapter(keeps_leases), inner);
-    let output = run(host, &["test", component.to_str().unwrap(), "--json", "--timeout", "300", "--grants", &grants.to_string()]);
-    assert!(output.status.success(), "{}", said(&output));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let count = |outcome: &str| report["checks"].as_array().unwrap().iter().filter(|check| check["outcome"] == outcome).count();
-    assert_eq!((count("kept"), count("broken"), count("skipped")), (37 - skipped, 0, skipped), "{report:#}");
-}
-
 #[tokio::test]
 async fn it_keeps_the_contract_around_sqlite() {
     let host = setup().start().await;
-    keeps_the_contract(&host, "sqlite", true, &grants(&host.beside("kit.db"), "OLD"), 0);
+    let component = compose(&host, &encrypting_adapter(true), "sqlite");
+    Kit::new(&host, component).granted(&grants(&host.beside("kit.db"), "OLD")).run().await.assert_kept_but(0);
 }
 
 #[tokio::test]
 async fn it_keeps_the_contract_around_memory_as_that_does() {
     let host = setup().start().await;
-    keeps_the_contract(&host, "memory", false, &json!({"env": {"ENCRYPTION_KEYS": "env:OLD"}}), 7);
+    let component = compose(&host, &encrypting_adapter(false), "memory");
+    Kit::new(&host, component).granted(&json!({"env": {"ENCRYPTION_KEYS": "env:OLD"}})).run().await.assert_kept_but(8);
 }
 
 /// A host whose adapter encrypts, and what its database is.

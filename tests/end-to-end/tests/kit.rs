@@ -26,7 +26,7 @@ fn report(output: &Output) -> Value {
 #[tokio::test]
 async fn the_adapters_in_the_host_keep_the_contract() {
     let host = Setup::new().start().await;
-    for (name, skipped) in [("sqlite", 0), ("memory", 7)] {
+    for (name, skipped) in [("sqlite", 0), ("memory", 8)] {
         let junit = host.beside(&format!("{name}.xml"));
         let report = Kit::new(&host, name).with(&["--junit", &junit.to_string_lossy()]).run().await;
         report.assert_kept_but(skipped);

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use agent_host_test_programs::{PostgresServer, Stop, postgres, postgres_wire_adapter};
-use agent_host_tests::{Scene, Setup, eventually};
+use agent_host_tests::{Kit, Scene, Setup, eventually};
 use serde_json::{Value, json};
 
 /// Where the server listens.
@@ -35,17 +35,10 @@ fn setup(server: &PostgresServer, component: &Path) -> Setup {
 #[tokio::test]
 async fn it_keeps_the_contract() {
     let Some(server) = postgres() else { return };
-    let component = postgres_wire_adapter();
     let host = Setup::new().start().await;
     let (url, password) = server.url_and_password("postgres");
-    let mut command = host.command();
-    command.args(["adapter", "test"]).arg(component).args(["--json", "--durable", "--timeout", "300", "--set", &format!("url={url}")]);
-    command.args(["--grants", &grants(&server).to_string()]).env("PGPASSWORD", password);
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let checks = report["checks"].as_array().unwrap();
-    assert!(checks.len() >= 37 && checks.iter().all(|check| check["outcome"] == "kept"), "{report:#}");
+    let kit = Kit::new(&host, postgres_wire_adapter()).granted(&grants(&server)).with(&["--durable", "--set", &format!("url={url}")]);
+    kit.with_variable("PGPASSWORD", password).run().await.assert_kept_but(0);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod durability;
 mod epochs;
 mod files;
 mod instances;
+mod killed;
 mod leases;
 mod lists;
 mod profiles;
@@ -36,6 +37,8 @@ pub(crate) enum Needs {
     Leases,
     /// That what is written outlasts the instance.
     Durability,
+    /// That, and a process that can be killed.
+    Process,
 }
 
 /// All checks, in the order in which they are tried: what others rest on first.
@@ -49,6 +52,7 @@ pub(crate) fn all() -> impl Iterator<Item = Check> {
         lists::checks(),
         instances::checks(),
         durability::checks(),
+        killed::checks(),
         leases::checks(),
         sequences::checks(),
     ]

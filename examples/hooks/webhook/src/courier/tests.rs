@@ -161,7 +161,7 @@ fn what_trying_does_not_help_is_not_tried_again_at_once_and_not_let_go() {
         }
     }
     let mut denied = courier([Err(http::Error::Denied("this URL is not granted".to_owned()))]);
-    assert!(matches!(failure(denied.deliver(&events([1]))), Error::Other(text) if text.contains("not granted")));
+    assert!(matches!(failure(denied.deliver(&events([1]))), Error::Invalid(text) if text.contains("not granted")));
     assert_eq!(denied.transport.asked.len(), 1);
 }
 
