@@ -46,7 +46,7 @@ pub fn checks(wants_json: bool) -> anyhow::Result<()> {
 pub async fn test(config: schema::Config, arguments: &TestArguments) -> anyhow::Result<()> {
     if let (Some(session), Some(scratch)) = (&arguments.victim, &arguments.scratch) {
         let subject = subject(config, arguments, scratch).await?;
-        return agent_host_kit::victim::write(&subject, &SessionId::new(session)?, |number| output::print_line(number)).await;
+        return agent_host_kit::victim::write(&subject, &SessionId::new(session)?, output::print_line).await;
     }
     let scratch = tempfile::tempdir().context("failed to make a directory for the database of the built-in sqlite")?;
     let subject = with_victim(subject(config, arguments, scratch.path()).await?, scratch.path())?;

@@ -1,6 +1,6 @@
 //! An adapter in front of another one: `examples/adapter-encrypting`, composed by `agent-host adapter compose`.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
