@@ -30,6 +30,9 @@ const ARCHITECTURE: &str = "claude-agent-sdk";
 /// The profile of a session for which its program names none: the one that each host has.
 const PROFILE: &str = "default";
 
+/// More than a stream can have, in bytes, with room for an append: the contract's numbers stay below 2^53.
+const STREAM_BYTES: u64 = 1 << 52;
+
 /// JSON, a line for each entry.
 const JSON_LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
@@ -182,6 +185,9 @@ async fn append(State(shared): Host, Query(query): Query<AppendQuery>, request: 
         Some(profile) => profile,
         None => ProfileId::new(PROFILE).map_err(|error| Problem::internal("name the default profile", &error))?,
     };
+    if query.offset >= STREAM_BYTES {
+        return Err(Problem::new(Code::InvalidRequest, format!("offset: {} is beyond what any transcript can have", query.offset)));
+    }
     let data = body::bytes(request, shared.options.max_body_bytes, shared.options.body_timeout).await?;
     check_lines(&data)?;
     let manager = Arc::clone(&shared.manager);

@@ -1,8 +1,10 @@
 //! `agent-host adapter`: for those who write persistence adapters.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use agent_host_kit::report::{Outcome, Tried};
 use agent_host_kit::{Options, Report, Subject, bench};
 use agent_host_registry::Reference;
 use agent_host_session::id::SessionId;
@@ -94,6 +96,8 @@ fn with_victim(subject: Subject, scratch: &Path) -> anyhow::Result<Subject> {
 
 fn verdict(report: &Report) -> anyhow::Result<()> {
     ensure!(!report.tried.is_empty(), "no check has such a name; `agent-host adapter checks` lists them");
+    let is_skipped = |tried: &Tried| matches!(tried.outcome, Outcome::Skipped(_));
+    ensure!(!report.tried.iter().all(is_skipped), "nothing was tried: each check was skipped, and the report says why");
     ensure!(report.is_conformant(), "{} {} does not keep the contract", report.name, report.version);
     Ok(())
 }
@@ -135,7 +139,7 @@ async fn subject(config: schema::Config, arguments: &TestArguments, scratch: &Pa
     let plan = Plan { origin, config: Some(set.iter().cloned().collect()), grants: Some(grants) };
     // What is configured is not tried: it is not asked for, in a registry or elsewhere.
     let persistence = schema::Persistence { component: Component::Sqlite, ..config.persistence };
-    let configured = Configured::new(persistence, &registry, scratch.join("adapter-test.db"), Grantor::new()?, false).await?;
+    let configured = Configured::new(persistence, Arc::new(registry), scratch.join("adapter-test.db"), Grantor::new()?, false).await?;
     let options = configured.options(&plan).await.map_err(anyhow::Error::msg)?;
     // Kept for the processes that are started to be killed.
     let engine = Engine::new(EngineOptions { cache_dir: Some(scratch.join("code")), ..EngineOptions::default() })?;

@@ -73,8 +73,8 @@ impl Host {
         let engine = engine(config, &data_dir)?;
         let grantor = Grantor::new()?;
         let registry = Arc::new(registry::registry(&config.components.registry, data_dir.registry_cache())?);
-        let components = start_components(config, &data_dir, engine.clone(), &registry, grantor.clone()).await?;
-        let roster = start_hooks(config, &data_dir, engine, &registry, grantor).await?;
+        let components = start_components(config, &data_dir, engine.clone(), Arc::clone(&registry), grantor.clone()).await?;
+        let roster = start_hooks(config, &data_dir, engine, Arc::clone(&registry), grantor).await?;
         let journal = journal(config, &data_dir, components.store()).await?;
         load_profiles(journal.as_ref(), &config.profiles).await?;
         let archive = archive(config, &data_dir)?;
@@ -187,7 +187,7 @@ async fn start_components(
     config: &Config,
     data_dir: &DataDir,
     engine: Engine,
-    registry: &Registry,
+    registry: Arc<Registry>,
     grantor: Grantor,
 ) -> anyhow::Result<Arc<Components>> {
     let needs_leases = config.leases.address.is_some();
@@ -213,7 +213,7 @@ async fn start_hooks(
     config: &Config,
     data_dir: &DataDir,
     engine: Engine,
-    registry: &Registry,
+    registry: Arc<Registry>,
     grantor: Grantor,
 ) -> anyhow::Result<Arc<Roster>> {
     let (path, options) = (data_dir.events(), spool_options(&config.events));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use agent_host_wasm::copy::{Copier, Totals, Writes};
 use agent_host_wasm::exchange::Plan;
@@ -89,7 +90,7 @@ async fn open(store: &str, must_exist: bool) -> anyhow::Result<Place> {
     }
     let engine = Engine::new(EngineOptions::default())?;
     let registry = registry::registry(&config.components.registry, registry_cache(&config.data_dir))?;
-    let configured = Configured::new(config.persistence, &registry, main, Grantor::new()?, false).await?;
+    let configured = Configured::new(config.persistence, Arc::new(registry), main, Grantor::new()?, false).await?;
     let options = configured.options(&Plan::configured()).await.map_err(anyhow::Error::msg)?;
     let component = engine.load(configured.source()).await?;
     Ok(Place { persistence: Persistence::start(&engine, component, options).await?, _lock: lock })

@@ -84,7 +84,7 @@ fn skipped(check: &Check, subject: &Subject, is_durable: bool) -> Option<&'stati
     match check.needs {
         Needs::Leases if !subject.has_leases() => Some("the adapter does not export `leases`, which is optional"),
         Needs::Durability | Needs::Process if !is_durable => {
-            Some("the adapter has one instance, which keeps its state in memory (--durable if it does not)")
+            Some("the adapter has one instance, as one that keeps its state in memory (--durable if it does not)")
         }
         Needs::Process if subject.victim().is_none() => Some("there is no program that could be started and killed"),
         Needs::Nothing | Needs::Leases | Needs::Durability | Needs::Process => None,

@@ -61,19 +61,24 @@ pub(crate) async fn kill(start: &Start, session: &SessionId, acknowledged: usize
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().context("failed to start a process that is to be killed")?;
     let (Some(stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else { bail!("a process without outputs") };
+    // Read all the while, so that the process never waits for somebody to do so.
+    let said = tokio::spawn(async move {
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).await.map(|_| said)
+    });
     let mut lines = BufReader::new(stdout).lines();
     let mut last = None;
     for _ in 0..acknowledged {
         match lines.next_line().await.context("failed to read what the process says")? {
             Some(line) => last = Some(line.trim().parse().with_context(|| format!("the process said {line:?}"))?),
-            None => {
-                let mut said = String::new();
-                stderr.read_to_string(&mut said).await.context("failed to read what the process says")?;
-                bail!("a process that writes ended by itself: {}", said.trim());
-            }
+            None => bail!("a process that writes ended by itself: {}", said.await.context("reading broke off")??.trim()),
         }
     }
     child.kill().await.context("failed to kill the process")?;
+    // What it said before it was killed counts as well. A line that was cut off is a number of an earlier piece, or none.
+    while let Some(line) = lines.next_line().await.context("failed to read what the process said")? {
+        last = last.max(line.trim().parse().ok());
+    }
     last.context("nothing was acknowledged")
 }
 

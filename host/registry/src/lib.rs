@@ -167,7 +167,11 @@ impl Registry {
         Ok(bytes)
     }
 
-    async fn check_signatures(&self, reference: &Reference) -> Result<(), Error> {
+    /// That one of the keys that are trusted now has signed what the reference names, if any need to. For what was pulled when others were trusted.
+    ///
+    /// # Errors
+    /// If nobody has, or the registry does not say.
+    pub async fn check_signatures(&self, reference: &Reference) -> Result<(), Error> {
         if self.signed_by.is_empty() {
             return Ok(());
         }
@@ -177,7 +181,10 @@ impl Registry {
         if accepts(&self.cache.signatures(digest).await) {
             return Ok(());
         }
-        let found = self.remote.signatures(reference).await?;
+        let mut found = self.remote.simple_signatures(reference).await?;
+        if !accepts(&found) {
+            found.extend(self.remote.bundles(reference).await?);
+        }
         if !accepts(&found) {
             let found = match found.len() {
                 0 => "no signature of it".to_owned(),

@@ -130,21 +130,15 @@ impl Remote {
         while let Some(piece) = stream.try_next().await.map_err(failed(reference, "its bytes"))? {
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > layer.size {
-                return Err(failed(reference, "its bytes")(format!("there are more than the {} that its manifest says", layer.size)));
+                let reason = format!("its bytes: there are more than the {} that its manifest says", layer.size);
+                return Err(Error::Pull { reference: reference.clone(), reason });
             }
         }
         Ok(bytes.freeze())
     }
 
-    /// All signatures of the manifest that the registry has, of both kinds that cosign makes. Whose they are is not checked.
-    pub(crate) async fn signatures(&self, reference: &Reference) -> Result<Vec<Signature>, Error> {
-        let mut signatures = self.simple_signatures(reference).await?;
-        signatures.extend(self.bundles(reference).await?);
-        Ok(signatures)
-    }
-
-    /// Those of cosign 2, which are layers of an image whose tag is the digest.
-    async fn simple_signatures(&self, reference: &Reference) -> Result<Vec<Signature>, Error> {
+    /// Signatures of the manifest as cosign 2 makes them: layers of an image whose tag is the digest. Whose they are is not checked.
+    pub(crate) async fn simple_signatures(&self, reference: &Reference) -> Result<Vec<Signature>, Error> {
         let tag = format!("sha256-{}.sig", reference.digest().hex());
         let image = match self.manifest_of(reference, &reference.by_tag(tag)).await {
             Ok(bytes) => bytes,
@@ -163,7 +157,7 @@ impl Remote {
     }
 
     /// Those of cosign 3, which are images that refer to the manifest.
-    async fn bundles(&self, reference: &Reference) -> Result<Vec<Signature>, Error> {
+    pub(crate) async fn bundles(&self, reference: &Reference) -> Result<Vec<Signature>, Error> {
         let image = reference.by_digest(reference.digest());
         let index = self.client.pull_referrers(&image, Some(BUNDLE)).await.map_err(failed(reference, "its signatures"))?;
         let mut signatures = Vec::new();
@@ -174,7 +168,11 @@ impl Remote {
             let Ok(Manifest(manifest)) = Manifest::read(&manifest) else { continue };
             for layer in manifest.layers.iter().filter(|layer| layer.media_type == BUNDLE).take(SIGNATURES) {
                 if let Some(bundle) = self.small_blob(reference, layer).await? {
-                    signatures.extend(Signature::bundle(&bundle));
+                    let most = SIGNATURES - signatures.len();
+                    signatures.extend(Signature::bundle(&bundle, most));
+                }
+                if signatures.len() >= SIGNATURES {
+                    return Ok(signatures);
                 }
             }
         }
@@ -201,7 +199,21 @@ fn is_missing(error: &OciDistributionError) -> bool {
     }
 }
 
-fn failed<E: fmt::Display>(reference: &Reference, what: &'static str) -> impl FnOnce(E) -> Error {
+/// That something failed, with all its causes: the outermost says only that a request failed.
+fn failed<E: std::error::Error>(reference: &Reference, what: &'static str) -> impl FnOnce(E) -> Error {
     let reference = reference.clone();
-    move |error| Error::Pull { reference, reason: format!("{what}: {error}") }
+    move |error| {
+        let mut reason = format!("{what}: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors repeat what caused them.
+            if !reason.contains(&text) {
+                reason.push_str(": ");
+                reason.push_str(&text);
+            }
+            cause = error.source();
+        }
+        Error::Pull { reference, reason }
+    }
 }

@@ -51,15 +51,19 @@ pub struct InvalidKey {
 }
 
 impl Key {
-    /// The key in a file.
+    /// The keys in a file, one at least.
     ///
     /// # Errors
-    /// If the file cannot be read, or has no key.
-    pub fn read(path: &Path) -> Result<Self, InvalidKey> {
+    /// If the file cannot be read, or has none.
+    pub fn read(path: &Path) -> Result<Vec<Self>, InvalidKey> {
         let invalid = |reason: String| InvalidKey { path: path.to_owned(), reason };
-        let key = SubjectPublicKeyInfoDer::from_pem_file(path).map_err(|error| invalid(error.to_string()))?;
-        RawPublicKeyEntity::try_from(&key).map_err(|error| invalid(error.to_string()))?;
-        Ok(Self(key))
+        let mut keys = Vec::new();
+        for key in SubjectPublicKeyInfoDer::pem_file_iter(path).map_err(|error| invalid(error.to_string()))? {
+            let key = key.map_err(|error| invalid(error.to_string()))?;
+            RawPublicKeyEntity::try_from(&key).map_err(|error| invalid(error.to_string()))?;
+            keys.push(Self(key));
+        }
+        if keys.is_empty() { Err(invalid("there is no BEGIN PUBLIC KEY in it".to_owned())) } else { Ok(keys) }
     }
 
     fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -99,14 +103,14 @@ impl Signature {
         Some(Self { payload: Payload::Simple(payload.to_vec()), signature })
     }
 
-    /// Those in a Sigstore bundle.
-    pub(crate) fn bundle(bytes: &[u8]) -> Vec<Self> {
+    /// Those in a Sigstore bundle, no more than `most`.
+    pub(crate) fn bundle(bytes: &[u8], most: usize) -> Vec<Self> {
         let Ok(Bundle { envelope }) = serde_json::from_slice(bytes) else { return Vec::new() };
         if envelope.payload_type != STATEMENT {
             return Vec::new();
         }
         let signed = |signature: Signed| Self { payload: Payload::Statement(envelope.payload.clone()), signature: signature.sig };
-        envelope.signatures.into_iter().map(signed).collect()
+        envelope.signatures.into_iter().take(most).map(signed).collect()
     }
 
     /// Whether one of these keys has signed with it that this manifest is meant.

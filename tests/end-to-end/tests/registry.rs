@@ -84,6 +84,28 @@ async fn only_what_a_trusted_key_has_signed_takes_over() {
 }
 
 #[tokio::test]
+async fn keys_that_are_wanted_later_bind_what_was_pulled_before() {
+    let (Some(registry), Some(trusted)) = (oci_registry(), cosign_key()) else { return };
+    let (first, second) =
+        (registry.push("acme/adapter", &rebuilt_adapter("7.0.0")).await, registry.push("acme/adapter", &rebuilt_adapter("8.0.0")).await);
+    let mut host = setup(&registry, &[]).start().await;
+    for adapter in [&first, &second] {
+        let (swapped, said) = swap(&host, adapter);
+        assert!(swapped, "{said}");
+    }
+    registry.sign(&second, &trusted).await;
+    host.stop().await;
+    let keys = vec![trusted.public().to_string_lossy().into_owned()];
+    host.configure(|setup| setup.set("components.registry.signed_by", keys));
+    host.start_again().await;
+    assert_eq!(host.operator().serving().await.1, "8.0.0");
+    let answer = host.operator().rollback("").await;
+    let problem = answer.expect(422);
+    assert!(problem["detail"].as_str().unwrap().contains("is not signed by a key of components.registry.signed_by"), "{problem}");
+    assert_eq!(host.operator().serving().await.1, "8.0.0");
+}
+
+#[tokio::test]
 async fn what_is_no_component_or_not_there_is_refused_in_words_that_help() {
     let Some(registry) = oci_registry() else { return };
     let host = setup(&registry, &[]).start().await;

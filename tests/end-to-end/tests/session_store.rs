@@ -123,6 +123,7 @@ async fn what_cannot_be_kept_is_refused_and_changes_nothing() {
     for query in [
         "projectKey=p&sessionId=s",
         "projectKey=p&sessionId=s&offset=-1",
+        "projectKey=p&sessionId=s&offset=18446744073709551615",
         "projectKey=p&sessionId=s&offset=0&other=1",
         "projectKey=&sessionId=s&offset=0",
         "projectKey=p&sessionId=a%00b&offset=0",

@@ -1,6 +1,7 @@
 //! What the configuration says of event hooks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agent_host_registry::Registry;
 use agent_host_wasm::exchange::Plan;
@@ -20,6 +21,7 @@ use crate::config::schema;
 /// The configured hooks.
 pub struct ConfiguredHooks {
     hooks: Vec<(schema::Hook, Source)>,
+    registry: Arc<Registry>,
     grantor: Grantor,
 }
 
@@ -28,15 +30,15 @@ impl ConfiguredHooks {
     ///
     /// # Errors
     /// If the component of one is in a registry, and cannot be had.
-    pub async fn new(hooks: Vec<schema::Hook>, registry: &Registry, grantor: Grantor) -> Result<Self, agent_host_registry::Error> {
+    pub async fn new(hooks: Vec<schema::Hook>, registry: Arc<Registry>, grantor: Grantor) -> Result<Self, agent_host_registry::Error> {
         let mut sources = Vec::with_capacity(hooks.len());
         for hook in &hooks {
             sources.push(match &hook.component {
                 HookComponent::File(path) => Source::File(path.clone()),
-                HookComponent::Registry(reference) => registry::pulled(registry, reference).await?,
+                HookComponent::Registry(reference) => registry::pulled(&registry, reference).await?,
             });
         }
-        Ok(Self { hooks: hooks.into_iter().zip(sources).collect(), grantor })
+        Ok(Self { hooks: hooks.into_iter().zip(sources).collect(), registry, grantor })
     }
 }
 
@@ -56,6 +58,7 @@ impl Configuration for ConfiguredHooks {
     }
 
     async fn options(&self, name: &Name, plan: &Plan) -> Result<(HookOptions, DeliveryOptions), String> {
+        registry::check(&self.registry, &plan.origin).await?;
         let configured = self.hooks.iter().map(|(hook, _)| hook).find(|hook| hook.name.0 == *name);
         let config = plan.config.as_ref().or(configured.map(|hook| &hook.config));
         let grants = match (configured, &plan.grants) {
@@ -108,7 +111,7 @@ mod tests {
         let sources = crate::config::Sources { file: Some(&file), flags: &flags, environment: &environment, working_dir: directory.path() };
         let hooks = crate::config::load(&sources).unwrap().config.hooks;
         let registry = Registry::new(agent_host_registry::Options::default()).unwrap();
-        let configured = ConfiguredHooks::new(hooks, &registry, Grantor::new().unwrap()).await.unwrap();
+        let configured = ConfiguredHooks::new(hooks, Arc::new(registry), Grantor::new().unwrap()).await.unwrap();
         let of = async |name: &str| format!("{:?}", configured.options(&Name::new(name).unwrap(), &Plan::configured()).await.unwrap());
         assert_eq!(of("configured").await, of("added").await);
     }

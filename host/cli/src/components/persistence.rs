@@ -1,6 +1,7 @@
 //! What the configuration says of the persistence adapter.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use agent_host_registry::Registry;
 use agent_host_wasm::exchange::{Origin, Plan};
@@ -24,6 +25,7 @@ const POSTGRESQL: &str = "postgresql";
 pub struct Configured {
     persistence: schema::Persistence,
     source: Source,
+    registry: Arc<Registry>,
     /// The database file of the built-in `sqlite`.
     main: PathBuf,
     grantor: Grantor,
@@ -38,7 +40,7 @@ impl Configured {
     /// If the component is in a registry, and cannot be had.
     pub async fn new(
         persistence: schema::Persistence,
-        registry: &Registry,
+        registry: Arc<Registry>,
         main: PathBuf,
         grantor: Grantor,
         needs_leases: bool,
@@ -48,9 +50,9 @@ impl Configured {
             Component::Postgresql => Source::Builtin(POSTGRESQL.to_owned()),
             Component::Memory => Source::Builtin("memory".to_owned()),
             Component::File(path) => Source::File(path.clone()),
-            Component::Registry(reference) => registry::pulled(registry, reference).await?,
+            Component::Registry(reference) => registry::pulled(&registry, reference).await?,
         };
-        Ok(Self { persistence, source, main, grantor, needs_leases })
+        Ok(Self { persistence, source, registry, main, grantor, needs_leases })
     }
 
     /// Whether the component is, or takes the place of, the built-in one whose database need not be named.
@@ -72,6 +74,7 @@ impl Configuration for Configured {
     }
 
     async fn options(&self, plan: &Plan) -> Result<PersistenceOptions, String> {
+        registry::check(&self.registry, &plan.origin).await?;
         let persistence = &self.persistence;
         let mut grants = self.grantor.asked("persistence.grants", plan.grants.as_ref(), &persistence.grants)?;
         if self.has_main(plan) {

@@ -49,7 +49,11 @@ impl Read for Login {
         for (name, field) in fields {
             match name.as_str() {
                 "username" => username = Some(String::read(field, context)?),
-                "password" => password = Some(Secret::read(field, context)?),
+                "password" => {
+                    let secret = Secret::read(field, context)?;
+                    secret.clone().referred(field)?;
+                    password = Some(secret);
+                }
                 _ => {
                     let hint = "a login has username, password".to_owned();
                     return Err(Error::UnknownKey { place: field.key_place.clone(), key: field.key.clone(), hint });

@@ -239,11 +239,11 @@ section! {
 section! {
     /// Components in OCI registries, `oci://HOST/REPOSITORY@sha256:DIGEST`, where the digest is that of the manifest. What was pulled once is kept in `data_dir`.
     Registry in "components.registry" {
-        /// Files with public keys, such as cosign's `cosign.pub`. Where there are any, a component must be signed by one of them (`cosign sign --key`).
+        /// Files with public keys, such as cosign's `cosign.pub`. Where there are any, what comes from a registry must be signed by one of them (`cosign sign --key`), also what was pulled before.
         signed_by: Vec<PathBuf> = [] because "the digest says already which component it is, and an operator has written it";
         /// Registries that are asked without TLS, such as `127.0.0.1:5000`.
         plain_http: Vec<String> = [] because "a registry for all the world has a certificate";
-        /// Who the host is for registries that ask: `{ "ghcr.io" = { username = "acme", password = "env:REGISTRY_TOKEN" } }`.
+        /// Who the host is for registries that ask: `{ "ghcr.io" = { username = "acme", password = "env:REGISTRY_TOKEN" } }`. The password is shown to the server for tokens that the registry names.
         logins: BTreeMap<String, Login> = {} because "public components need none";
     }
 }

@@ -14,10 +14,11 @@ checks! { "durability", Process;
     async fn outlasts_a_kill(scratch) {
         let id = scratch.session("s").await?;
         let start = scratch.subject.victim().context("there is no process to be killed")?;
-        for round in 0..KILLS {
-            let acknowledged = victim::kill(start, &id, 1 + fastrand::usize(..WRITES)).await?;
+        let mut random = fastrand::Rng::with_seed(scratch.seed);
+        for round in 1..=KILLS {
+            let acknowledged = victim::kill(start, &id, random.usize(1..=WRITES)).await?;
             let store = scratch.subject.open().await.context("opening the adapter again")?;
-            victim::check(&store, &id, acknowledged).await.with_context(|| format!("after the process was killed for the {round}th time"))?;
+            victim::check(&store, &id, acknowledged).await.with_context(|| format!("after kill {round} of {KILLS}"))?;
         }
     }
 }

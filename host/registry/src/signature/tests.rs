@@ -15,7 +15,7 @@ impl Pair {
         let directory = tempfile::tempdir().unwrap();
         openssl(&directory, &[&["genpkey", "-out", "private.pem"], algorithm].concat());
         openssl(&directory, &["pkey", "-in", "private.pem", "-pubout", "-out", "public.pem"]);
-        let public = Key::read(&directory.path().join("public.pem")).unwrap();
+        let public = Key::read(&directory.path().join("public.pem")).unwrap().remove(0);
         Self { directory, public }
     }
 
@@ -93,6 +93,7 @@ fn a_bundle_is_a_statement_in_an_envelope() {
             json!({"mediaType": BUNDLE, "verificationMaterial": {"publicKey": {"hint": "x"}}, "dsseEnvelope": envelope})
                 .to_string()
                 .as_bytes(),
+            8,
         )
     };
     // As the specification of DSSE writes it, and not as this crate does.
@@ -110,7 +111,7 @@ fn a_bundle_is_a_statement_in_an_envelope() {
         "not the envelope is signed"
     );
     assert_eq!(bundle(SIGNED, "text/plain", &encoded), Vec::new());
-    assert_eq!(Signature::bundle(b"{}"), Vec::new());
+    assert_eq!(Signature::bundle(b"{}", 8), Vec::new());
 }
 
 #[test]
@@ -119,4 +120,9 @@ fn a_file_without_a_public_key_is_refused() {
     let error = Key::read(&pair.directory.path().join("private.pem")).unwrap_err().to_string();
     assert!(error.contains("private.pem holds no public key"), "{error}");
     assert!(Key::read(&pair.directory.path().join("nothing.pem")).is_err());
+    // Of several, each counts.
+    let both = [Pair::new(P256), Pair::new(P256)].map(|pair| std::fs::read_to_string(pair.directory.path().join("public.pem")).unwrap());
+    let file = pair.directory.path().join("both.pem");
+    std::fs::write(&file, both.concat()).unwrap();
+    assert_eq!(Key::read(&file).unwrap().len(), 2);
 }

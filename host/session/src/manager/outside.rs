@@ -255,7 +255,12 @@ impl Manager {
     async fn adopt_acquired(&self, id: &SessionId) -> Result<SessionRecord, Error> {
         let store = self.context.store.as_ref();
         let found = async || store.load_session(id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()));
-        let epoch = found().await?.epoch.next();
+        let before = found().await?;
+        if !before.record.runs_outside() {
+            // Another host was faster, before this one had the lease, and what has happened there since is in the events.
+            return check_adopted(before.record);
+        }
+        let epoch = before.epoch.next();
         store.update_session(epoch, id, &RecordChanges::default()).await?;
         // From here on the transcripts stay as they are.
         let snapshot = found().await?;

@@ -20,7 +20,7 @@ use crate::bindings::leases::exports::agent_host::persistence::leases;
 use crate::call;
 
 /// Numbers of the contract stay below this, so that every language can hold them.
-const NUMBER_LIMIT: u64 = 1 << 53;
+pub(super) const NUMBER_LIMIT: u64 = 1 << 53;
 
 /// Longest cursor in bytes. It passes through URLs.
 const MAX_CURSOR_BYTES: usize = 4096;

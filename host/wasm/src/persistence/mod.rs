@@ -310,7 +310,8 @@ impl StorePort for Persistence {
 
     async fn append(&self, epoch: Epoch, session: &SessionId, stream: &StreamName, offset: u64, data: Bytes) -> Result<u64, Error> {
         let (session, name) = (session.to_string(), stream.to_text());
-        let least = offset + data.len() as u64;
+        let least = offset.checked_add(data.len() as u64).filter(|end| *end < convert::NUMBER_LIMIT);
+        let least = least.ok_or_else(|| Error::Invalid(format!("the offset {offset} is none: streams end below 2^53 bytes")))?;
         let length = self.call("append", move |adapter, store| {
             Box::pin(
                 async move { adapter.agent_host_persistence_streams().call_append(store, epoch.0, &session, &name, offset, &data).await },
