@@ -87,8 +87,8 @@ async fn a_component_is_a_body_or_named() {
 async fn what_is_no_request_changes_nothing() {
     let host = host().await;
     for (body, text) in [
-        (json!({}), "one of path, digest, builtin and configured is needed"),
-        (json!({"path": "/a.wasm", "digest": "ab"}), "one of path, digest, builtin and configured is needed"),
+        (json!({}), "one of path, digest, builtin, reference and configured is needed"),
+        (json!({"path": "/a.wasm", "digest": "ab"}), "one of path, digest, builtin, reference and configured is needed"),
         (json!({"path": "a.wasm"}), "path: a.wasm is not an absolute path"),
         (json!({"builtin": "sqlite", "grant": {}}), "unknown field `grant`"),
         (json!({"builtin": "sqlite", "config": {"a": 1}}), "config.a: invalid type"),
