@@ -70,7 +70,8 @@ async fn a_host_that_was_paused_and_wakes_up_has_lost_its_session_and_harms_noth
     one.client().set_options(&session, &json!({"delayMs": 50})).await.expect(200);
     let mut stream = one.stream().await;
     stream.join(&session).await;
-    let cut_off = one.client().say(&session, vec!["word"; 200].join(" ")).await;
+    // It lasts longer than whatever comes before the second host has the session.
+    let cut_off = one.client().say(&session, vec!["word"; 2000].join(" ")).await;
     stream.next_event("session:block:delta").await;
 
     one.pause();
