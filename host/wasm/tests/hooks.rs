@@ -315,7 +315,7 @@ async fn without_sessions_what_a_hook_does_to_them_is_worth_another_try() {
 async fn http_is_refused_without_a_grant() {
     let fixture = Fixture::judge(&[]).await;
     let answer = reason(fixture.message("fetch http://127.0.0.1:9/").await);
-    assert!(answer.contains("denied"), "{answer}");
+    assert!(answer.contains("is not granted to this component"), "{answer}");
     assert_eq!(fixture.hooks.list()[0].denials().count(Denial::Url), 1);
     fixture.assert_counted("component_denials_total{component=\"hook:judge\",kind=\"url\"} 1");
 }
