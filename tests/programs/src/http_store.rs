@@ -2,20 +2,18 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
+use crate::server::{free_port, serves};
+
 /// How long it may take to install what it needs, and to begin to serve.
 const PATIENCE: Duration = Duration::from_secs(180);
-
-/// Between two looks at whether it serves.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What hosts show it, or sign with.
 pub(crate) const SECRET: &str = "a-token-of-more-than-twenty-four-bytes";
@@ -37,8 +35,7 @@ impl HttpStore {
         // A copy, since it installs what it needs beside itself. What somebody has built in the source tree is left there.
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/http-store").join(language);
         copy(&source, directory.path()).expect("failed to copy a store's sources");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let mut store = Self { language, directory, environment, port: free.expect("there is no free port").port(), child: None };
+        let mut store = Self { language, directory, environment, port: free_port(), child: None };
         store.resume();
         store
     }
@@ -54,12 +51,8 @@ impl HttpStore {
         }
         command.env("STORE_PORT", self.port.to_string()).envs(self.environment.iter().map(|(name, value)| (name, value)));
         let child = self.child.insert(command.spawn().expect("failed to start a store"));
-        let begin = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            let is_alive = begin.elapsed() < PATIENCE && matches!(child.try_wait(), Ok(None));
-            assert!(is_alive, "the store in {} does not serve: {}", self.language, fs::read_to_string(&path).unwrap_or_default());
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        let serves = serves(child, self.port, PATIENCE);
+        assert!(serves, "the store in {} does not serve: {}", self.language, fs::read_to_string(&path).unwrap_or_default());
     }
 
     /// Kills it in the middle of whatever it does.

@@ -21,6 +21,7 @@ mod modal;
 mod oci;
 #[cfg(unix)]
 mod postgres;
+mod server;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,9 @@
 //! A registry for components: Debian's `docker-registry`, with keys and signatures as `cosign` makes them.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oci_client::client::{Client, ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::manifest::OciImageManifest;
@@ -12,11 +11,10 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference, annotations};
 use tempfile::TempDir;
 
+use crate::server::{free_port, serves};
+
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Between two looks at whether it serves.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A registry without TLS at 127.0.0.1. It ends, and everything in it goes, when this is dropped.
 ///
@@ -33,8 +31,7 @@ pub struct OciRegistry {
 impl OciRegistry {
     pub(crate) fn start(program: PathBuf) -> Self {
         let directory = TempDir::new().expect("failed to make a directory");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let mut registry = Self { program, directory, port: free.expect("there is no free port").port(), child: None };
+        let mut registry = Self { program, directory, port: free_port(), child: None };
         registry.resume();
         registry
     }
@@ -52,11 +49,7 @@ impl OciRegistry {
         let mut command = Command::new(&self.program);
         command.arg("serve").arg(config).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = self.child.insert(command.spawn().expect("failed to start a registry"));
-        let begin = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            assert!(begin.elapsed() < PATIENCE && matches!(child.try_wait(), Ok(None)), "the registry does not serve");
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        assert!(serves(child, self.port, PATIENCE), "the registry does not serve");
     }
 
     /// Ends it.

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::server::free_port;
 
 /// How long the server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -238,10 +239,4 @@ fn wait(mut done: impl FnMut() -> bool) -> Result<(), ()> {
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
-}
-
-#[expect(clippy::panic, reason = "this is how a test fails")]
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).and_then(|listener| listener.local_addr());
-    listener.unwrap_or_else(|error| panic!("there is no free port: {error}")).port()
 }

@@ -24,6 +24,9 @@ const LIST_PAGES: usize = 10;
 /// Sessions in each, the most that a store gives.
 const LIST_PAGE: u32 = 1000;
 
+/// Transcripts of a session that are read to show its conversation, in bytes: it is done for each request, since nothing of such a session is kept in memory. A larger one is shown when it is adopted.
+const SHOWN_BYTES: u64 = 8 * 1024 * 1024;
+
 /// A session that a program outside of the host keeps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
@@ -293,6 +296,11 @@ impl Manager {
         }
         let streams = loaded.lengths.iter().map(|(stream, length)| (stream.clone(), *length)).collect();
         let snapshot = Snapshot { epoch: loaded.epoch, record: record.clone(), streams, files: Vec::new() };
+        let length: u64 = transcripts(&snapshot).map(|(_, length)| length).sum();
+        if length > SHOWN_BYTES {
+            tracing::debug!(session = %id, length, "the transcripts from outside are too large to be shown");
+            return Ok(());
+        }
         match self.events_of(&snapshot).await {
             Ok(events) => events.iter().for_each(|event| loaded.state.apply(event)),
             Err(error @ (Error::Invalid(_) | Error::UnknownArchitecture { .. })) => {

@@ -101,6 +101,12 @@ async fn the_host_does_not_run_it_and_shows_what_was_said() {
     // What cannot be read is kept all the same.
     append(manager, 11, " x").await.unwrap();
     assert!(manager.get(&id).await.unwrap().blocks.is_empty());
+    // One that is large is not read for each request.
+    let large = "y".repeat(9 * 1024 * 1024);
+    append_to(manager, "large", &StreamName::TranscriptMain, 0, &large).await.unwrap();
+    assert!(manager.get(&host_id("large")).await.unwrap().blocks.is_empty());
+    manager.adopt(&host_id("large")).await.unwrap();
+    assert_eq!(texts(&manager.get(&host_id("large")).await.unwrap()), [format!("agent: {large}")]);
 }
 
 #[tokio::test(start_paused = true)]
