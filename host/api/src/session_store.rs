@@ -160,7 +160,7 @@ async fn read(State(shared): Host, Query(query): Query<ReadQuery>) -> Result<Res
     let (origin, name) = (Origin::new(query.project_key, query.session_id)?, origin::stream(query.subpath.as_deref())?);
     let offset = query.offset.unwrap_or(0);
     let transcript = shared.manager.transcript(&origin, &name).await?;
-    let length = transcript.length.saturating_sub(offset);
+    let length = transcript.length.checked_sub(offset).ok_or(manager::Error::OffsetMismatch(transcript.length))?;
     let pieces = stream::try_unfold((shared, transcript, offset), async |(shared, transcript, offset): (Arc<Shared>, Transcript, u64)| {
         let piece = shared.manager.read_transcript(&transcript, offset).await.map_err(|error| {
             // The status is sent: what is left is to break the response off, so that the client sees that it is not whole.
@@ -229,15 +229,7 @@ async fn delete(State(shared): Host, Query(query): Query<DeleteQuery>) -> Result
             let name = origin::stream(Some(&subpath))?;
             shared.write(async move { manager.delete_transcript(&origin, &name).await }).await?;
         }
-        None => {
-            let id = origin.host_id()?;
-            let deleted = shared.write(async move { Ok(manager.delete(&id).await) }).await?;
-            match deleted {
-                // As with a transcript: what is to be gone is gone.
-                Ok(()) | Err(manager::Error::SessionNotFound(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        None => shared.write(async move { manager.delete_outside(&origin).await }).await?,
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,22 +1,21 @@
 //! `agent-host adapter`: for those who write persistence adapters.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_host_kit::report::{Outcome, Tried};
 use agent_host_kit::{Options, Report, Subject, bench};
-use agent_host_registry::Reference;
 use agent_host_session::id::SessionId;
-use agent_host_wasm::exchange::{Origin, Plan};
+use agent_host_wasm::exchange::Plan;
 use agent_host_wasm::swap::Configuration as _;
-use agent_host_wasm::{Engine, EngineOptions, Source};
+use agent_host_wasm::{Engine, EngineOptions};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::args::TestArguments;
-use crate::components::{Configured, Grantor, builtin, builtin_names, registry};
+use crate::components::{Configured, Grantor, registry};
 use crate::config::grant::Component;
 use crate::config::schema;
 use crate::data_dir::registry_cache;
@@ -123,17 +122,7 @@ async fn measure(subject: &Subject, wants_json: bool) -> anyhow::Result<()> {
 async fn subject(config: schema::Config, arguments: &TestArguments, scratch: &Path) -> anyhow::Result<Subject> {
     let TestArguments { component, set, grants, .. } = arguments;
     let registry = registry::registry(&config.components.registry, registry_cache(scratch))?;
-    let (source, origin) = match builtin(component) {
-        Some(Source::Builtin(name)) => (Source::Builtin(name.clone()), Origin::Builtin(name)),
-        _ if Reference::is_meant_by(component) => {
-            (registry::pulled(&registry, &component.parse()?).await?, Origin::Registry(component.clone()))
-        }
-        _ => {
-            let path = PathBuf::from(component);
-            ensure!(path.is_file(), "there is no component {component}: it is a file, or one of {}", builtin_names());
-            (Source::File(path.clone()), Origin::File(path))
-        }
-    };
+    let (source, origin) = registry::named(&registry, component).await?;
     let grants =
         grants.as_deref().map_or(Ok(json!({})), |grants| serde_json::from_str::<Value>(grants).context("--grants is not valid JSON"))?;
     let plan = Plan { origin, config: Some(set.iter().cloned().collect()), grants: Some(grants) };

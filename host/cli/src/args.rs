@@ -283,9 +283,9 @@ pub enum AdapterCommand {
     Test(TestArguments),
     /// Makes one component of an adapter that is in front of another one and of that other one, as examples/adapter-encrypting is.
     Compose {
-        /// The adapter in front, which imports the contract that it exports: a file.
+        /// The adapter in front, which imports the contract that it exports: a file, or one in a registry, `oci://HOST/REPOSITORY@sha256:DIGEST`.
         outer: String,
-        /// The adapter behind it: a file, or the name of one that ships with the host.
+        /// The adapter behind it: a file, one in a registry, or the name of one that ships with the host.
         inner: String,
         /// The file that is written.
         #[arg(long, short, value_name = "FILE")]

@@ -1,14 +1,16 @@
 //! `agent-host adapter compose`: an adapter in front of another one, as one component.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use agent_host_wasm::Source;
+use agent_host_registry::Registry;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use wac_graph::types::{Package, are_semver_compatible};
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
 
-use crate::components::{builtin, builtin_names};
+use crate::components::{self, registry};
+use crate::config::schema;
+use crate::data_dir::registry_cache;
 
 /// What the contract's interfaces begin with.
 const CONTRACT: &str = "agent-host:persistence/";
@@ -21,14 +23,16 @@ pub struct Composed {
     pub hidden: Vec<String>,
 }
 
-/// Puts `outer` in front of `inner`: the contract that it imports is what `inner` exports. Both are files, or names of components that ship with the host. What either
-/// imports besides, the component imports that is made.
+/// Puts `outer` in front of `inner`: the contract that it imports is what `inner` exports. Both are files, of a registry, or names of components that ship with the host. What
+/// either imports besides, the component imports that is made.
 ///
 /// # Errors
-/// If either is no component, or they do not fit.
-pub fn compose(outer: &str, inner: &str) -> anyhow::Result<Composed> {
+/// If either cannot be had or is no component, or they do not fit.
+async fn compose(registry: &Registry, outer: &str, inner: &str) -> anyhow::Result<Composed> {
+    let (outer_bytes, inner_bytes) = (read(registry, outer).await?, read(registry, inner).await?);
     let mut graph = CompositionGraph::new();
-    let (outer_package, inner_package) = (register(&mut graph, "outer", outer)?, register(&mut graph, "inner", inner)?);
+    let (outer_package, inner_package) =
+        (register(&mut graph, "outer", outer, &outer_bytes)?, register(&mut graph, "inner", inner, &inner_bytes)?);
     let (wanted, exported) = (imports(&graph, outer_package), exports(&graph, outer_package));
     let (unmet, offered) = (imports(&graph, inner_package), exports(&graph, inner_package));
     ensure!(
@@ -65,17 +69,12 @@ fn is_contract(name: &str) -> bool {
     name.starts_with(CONTRACT)
 }
 
-/// Reads a component, which the graph calls `role`.
-fn register(graph: &mut CompositionGraph, role: &str, component: &str) -> anyhow::Result<PackageId> {
-    let source = match builtin(component) {
-        Some(source) => source,
-        None => {
-            let path = PathBuf::from(component);
-            ensure!(path.is_file(), "there is no component {component}: it is a file, or one of {}", builtin_names());
-            Source::File(path)
-        }
-    };
-    let bytes: Bytes = source.bytes()?;
+async fn read(registry: &Registry, component: &str) -> anyhow::Result<Bytes> {
+    Ok(registry::named(registry, component).await?.0.bytes()?)
+}
+
+/// Adds a component, which the graph calls `role`.
+fn register(graph: &mut CompositionGraph, role: &str, component: &str, bytes: &[u8]) -> anyhow::Result<PackageId> {
     let package =
         Package::from_bytes(role, None, bytes.to_vec(), graph.types_mut()).with_context(|| format!("{component} is no component"))?;
     graph.register_package(package).with_context(|| format!("failed to take {component}"))
@@ -93,8 +92,10 @@ fn exports(graph: &CompositionGraph, package: PackageId) -> Vec<String> {
 ///
 /// # Errors
 /// Those of [`compose`]; if the file cannot be written.
-pub fn write(outer: &str, inner: &str, file: &Path) -> anyhow::Result<Composed> {
-    let composed = compose(outer, inner)?;
-    std::fs::write(file, &composed.bytes).with_context(|| format!("failed to write {}", file.display()))?;
+pub async fn write(registries: &schema::Registry, outer: &str, inner: &str, file: &Path) -> anyhow::Result<Composed> {
+    let scratch = tempfile::tempdir().context("failed to make a directory for what is pulled from a registry")?;
+    let registry = registry::registry(registries, registry_cache(scratch.path()))?;
+    let composed = compose(&registry, outer, inner).await?;
+    components::write(file, &composed.bytes)?;
     Ok(composed)
 }

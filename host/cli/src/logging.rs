@@ -9,14 +9,20 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::choice::LogFormat;
 
-/// What is logged where `RUST_LOG` says nothing else.
-const DEFAULT_FILTER: &str = "info";
+/// What a host logs where `RUST_LOG` says nothing else.
+pub const OF_HOST: &str = "info";
 
-/// Starts logging.
-pub fn start(format: LogFormat) -> anyhow::Result<()> {
+/// What a command logs whose output is something else.
+pub const OF_COMMAND: &str = "warn";
+
+/// Starts logging: what `RUST_LOG` says, or `filter`.
+///
+/// # Errors
+/// If `RUST_LOG` cannot be understood.
+pub fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(directives) => EnvFilter::try_new(&directives).with_context(|| format!("invalid RUST_LOG {directives:?}"))?,
-        Err(_) => EnvFilter::new(DEFAULT_FILTER),
+        Err(_) => EnvFilter::new(filter),
     };
     let registry = tracing_subscriber::registry().with(filter);
     match format {

@@ -109,12 +109,15 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Adapter { command: AdapterCommand::Doc }) => output::print(wit::adapter_page())?,
         Some(Command::Adapter { command: AdapterCommand::Checks { json } }) => adapter::checks(json)?,
         Some(Command::Adapter { command: AdapterCommand::Compose { ref outer, ref inner, ref output } }) => {
-            for hidden in compose::write(outer, inner, output)?.hidden {
+            let config = load(&arguments)?.config;
+            for hidden in runtime()?.block_on(compose::write(&config.components.registry, outer, inner, output))?.hidden {
                 eprintln!("note: {outer} does not pass on {hidden}, which {inner} has");
             }
         }
         Some(Command::Adapter { command: AdapterCommand::Test(ref test) }) => {
             let config = load(&arguments)?.config;
+            // What the component says, and why an instance of it was discarded, is what its author looks for.
+            logging::start(config.log_format, logging::OF_COMMAND)?;
             runtime()?.block_on(adapter::test(config, test))?;
         }
         Some(Command::Copy { ref from, ref to }) => {
@@ -123,7 +126,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Import { ref transcript, ref session_id, ref profile, ref name }) => {
             let config = load(&arguments)?.config;
-            logging::start(config.log_format)?;
+            logging::start(config.log_format, logging::OF_HOST)?;
             let request = Create {
                 id: session_id.clone().map(SessionId::new).transpose()?,
                 profile: ProfileId::new(profile.as_str())?,
@@ -194,7 +197,7 @@ fn with_sources<T>(arguments: &Arguments, read: impl FnOnce(&Sources<'_>) -> Res
 }
 
 fn serve(loaded: Loaded) -> anyhow::Result<()> {
-    logging::start(loaded.config.log_format)?;
+    logging::start(loaded.config.log_format, logging::OF_HOST)?;
     let runtime = runtime()?;
     let telemetry = Telemetry::start(&loaded.config.telemetry, runtime.handle())?;
     match &loaded.file {

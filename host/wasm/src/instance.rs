@@ -92,7 +92,10 @@ impl<W: World> Factory<W> {
         let opened = instance.exports.open(&mut instance.store, &self.config).await;
         instance.end_transactions(self.component(), "open");
         match opened {
-            Ok(Ok(info)) => Ok((instance, info)),
+            Ok(Ok(info)) => {
+                instance.store.data_mut().memory.opened();
+                Ok((instance, info))
+            }
             Ok(Err(error)) => Err(self.cannot_start(format_args!("`open` answered {error:?}"))),
             Err(error) => Err(self.cannot_start(format_args!("`open` failed: {}", describe(&error)))),
         }
@@ -155,6 +158,11 @@ impl<W: World> Instance<W> {
             }
             Err(_) => Err(Error::TimedOut { component: component(), operation, limit: limits.call_timeout, kind: Time::Clock }),
         }
+    }
+
+    /// Whether its calls have taken more than half of the memory that was left for them.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.store.data().memory.is_used_up()
     }
 
     fn end_transactions(&mut self, component: &str, operation: &'static str) {

@@ -87,11 +87,13 @@ pub(crate) struct MemoryLimit {
     used: usize,
     /// Counted in advance; taken back if the allocation fails.
     growth: usize,
+    /// What it had when it was open, which every other instance has as well.
+    opened: usize,
 }
 
 impl MemoryLimit {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, used: 0, growth: 0 }
+        Self { limit, used: 0, growth: 0, opened: 0 }
     }
 
     fn grow(&mut self, bytes: usize) -> bool {
@@ -100,6 +102,16 @@ impl MemoryLimit {
         self.used = used;
         self.growth = bytes;
         true
+    }
+
+    /// The instance is open, and begins to serve.
+    pub(crate) fn opened(&mut self) {
+        self.opened = self.used;
+    }
+
+    /// Whether calls have taken more than half of what was left for them. Memory never shrinks: an instance that keeps a little of every call comes to its limit in the middle of one.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.used - self.opened > (self.limit - self.opened) / 2
     }
 
     fn take_back(&mut self) {
@@ -141,6 +153,18 @@ mod tests {
         assert!(!limit.memory_growing(600, 601, None).unwrap());
         limit.memory_grow_failed(Error::msg("refused")).unwrap();
         assert!(!limit.memory_growing(600, 601, None).unwrap(), "a refused growth gives nothing back");
+    }
+
+    #[test]
+    fn an_instance_is_used_up_by_its_calls_and_not_by_what_it_is_made_of() {
+        let mut limit = MemoryLimit::new(1000);
+        assert!(limit.memory_growing(0, 800, None).unwrap());
+        limit.opened();
+        assert!(!limit.is_used_up());
+        assert!(limit.memory_growing(800, 900, None).unwrap());
+        assert!(!limit.is_used_up(), "half of the rest is left");
+        assert!(limit.memory_growing(900, 901, None).unwrap());
+        assert!(limit.is_used_up());
     }
 
     #[test]

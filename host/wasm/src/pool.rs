@@ -6,12 +6,14 @@
 //! | it traps, or takes too long | the call and the instance; the next call has a new one |
 //! | the caller does not wait any more | the instance, unless it is the only one that there may be: then the call goes on to its end, since the instance holds the component's state |
 //! | it forgets a transaction | the transaction |
+//! | more than half of its memory is taken | the instance, unless it is the only one that there may be |
 //!
 //! Replacing a component while it is used means a second pool beside this one: nothing here is shared between pools but the engine.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -40,6 +42,7 @@ pub(crate) struct Pool<W: World> {
     /// A permit for each instance that may be in use.
     slots: Arc<Semaphore>,
     idle: Mutex<Vec<Instance<W>>>,
+    retired: AtomicU64,
     /// What the engine has promised.
     _room: OwnedSemaphorePermit,
 }
@@ -49,7 +52,7 @@ impl<W: World> Pool<W> {
     pub(crate) fn new(factory: Arc<Factory<W>>, first: Instance<W>, single: bool, wait: Duration, room: OwnedSemaphorePermit) -> Arc<Self> {
         let instances = u32::try_from(room.num_permits()).unwrap_or(u32::MAX);
         let slots = Arc::new(Semaphore::new(room.num_permits()));
-        Arc::new(Self { factory, single, wait, instances, slots, idle: Mutex::new(vec![first]), _room: room })
+        Arc::new(Self { factory, single, wait, instances, slots, idle: Mutex::new(vec![first]), retired: AtomicU64::new(0), _room: room })
     }
 
     /// Makes and opens an instance on the components' own threads.
@@ -127,7 +130,11 @@ impl<W: World> Pool<W> {
         let component = || self.factory.component().to_owned();
         match instance.call(&self.factory, operation, call).await {
             Ok(answer) => {
-                self.idle().push(instance);
+                if instance.is_used_up() && !self.single {
+                    self.retire(instance);
+                } else {
+                    self.idle().push(instance);
+                }
                 answer.map_err(|error| Error::Guest { component: component(), operation, error })
             }
             Err(error) => {
@@ -139,6 +146,19 @@ impl<W: World> Pool<W> {
                 Err(error)
             }
         }
+    }
+
+    /// Ends an instance between two calls, so that none fails in it for want of memory.
+    fn retire(&self, instance: Instance<W>) {
+        drop(instance);
+        self.retired.fetch_add(1, Ordering::Relaxed);
+        self.factory.engine().metrics().retired(self.factory.role());
+        tracing::debug!(component = self.factory.component(), "an instance has taken half of the memory that it may have, and is replaced");
+    }
+
+    /// Instances that were ended because of the memory that they had taken.
+    pub(crate) fn retired(&self) -> u64 {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// Instances that there are: those that wait, and those in which a call runs.

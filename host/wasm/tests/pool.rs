@@ -54,7 +54,7 @@ async fn an_instance_is_used_again_after_an_answer_and_never_after_a_trap() {
     let engine = Engine::new(options()).unwrap();
     let store = misbehaving(&engine, &[], instances(1)).await;
     act(&store, "nothing").await.unwrap();
-    assert!(matches!(act(&store, "hog").await, Err(Error::Other(_))), "an answer that is an error");
+    assert!(matches!(act(&store, "commit-forgotten").await, Err(Error::Other(_))), "an answer that is an error");
     assert_eq!(calls(&store).await, 3, "the same instance answers");
     for (what, text) in [("trap", "unreachable"), ("exit", "exit")] {
         let error = unavailable(act(&store, what).await);
@@ -137,13 +137,15 @@ async fn calls_wait_for_an_instance_and_not_for_ever() {
 }
 
 #[tokio::test]
-async fn memory_is_bounded_and_the_guest_may_carry_on() {
+async fn memory_is_bounded_and_an_instance_that_has_taken_half_is_replaced() {
     let engine = Engine::new(options()).unwrap();
     let store = misbehaving(&engine, &[], impatient(instances(1))).await;
     let Err(Error::Other(text)) = act(&store, "hog").await else { panic!("the allocation did not fail") };
     let held: u32 = text.strip_suffix(" MiB").unwrap().parse().unwrap();
     assert!((30..64).contains(&held), "{held} MiB of 64");
-    assert_eq!(calls(&store).await, 2);
+    // The guest itself carried on; what it has taken is never given back.
+    assert_eq!((calls(&store).await, store.retired()), (1, 1));
+    assert_eq!((calls(&store).await, store.retired()), (2, 1), "one that takes nothing stays");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use agent_host_test_programs::{CosignKey, OciRegistry, cosign_key, oci_registry, rebuilt_adapter};
-use agent_host_tests::{Host, Scene, Setup, example_hook};
+use agent_host_tests::{Host, Scene, Setup, encrypting_adapter, example_hook};
 use serde_json::json;
 
 fn setup(registry: &OciRegistry, signed_by: &[&CosignKey]) -> Setup {
@@ -131,4 +131,20 @@ async fn what_is_no_component_or_not_there_is_refused_in_words_that_help() {
     kit.arg("--config").arg(host.write_config()).args(["adapter", "test", &adapter, "--only", "sessions.comes_back"]);
     let output = kit.args(["--grants", r#"{"databases": {"main": "sqlite:kit.db"}}"#]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn adapters_of_a_registry_are_composed() {
+    let Some(registry) = oci_registry() else { return };
+    let host = setup(&registry, &[]).start().await;
+    let outer = registry.push("acme/encrypting", &encrypting_adapter(true)).await;
+    let inner = registry.push("acme/adapter", &rebuilt_adapter("7.0.0")).await;
+    let made = host.beside("made.wasm");
+    let mut compose = host.command();
+    compose.arg("--config").arg(host.write_config()).args(["adapter", "compose", &outer, &inner, "-o"]).arg(&made);
+    let output = compose.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let inspected = host.command().args(["component", "inspect", "--json"]).arg(&made).output().unwrap();
+    let inspected = String::from_utf8(inspected.stdout).unwrap();
+    assert!(inspected.contains("agent-host:persistence/sessions@0.1.0") && inspected.contains("agent-host:sql/sql@0.1.0"), "{inspected}");
 }

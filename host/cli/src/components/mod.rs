@@ -6,6 +6,7 @@ mod operator;
 mod persistence;
 pub mod registry;
 
+use std::io;
 use std::path::Path;
 
 use agent_host_wasm::{Engine, EngineOptions, Source};
@@ -44,7 +45,21 @@ fn as_json(value: &impl serde::Serialize) -> Value {
 pub fn export(name: &str, file: &Path) -> anyhow::Result<()> {
     let source = builtin(name).with_context(|| format!("there is no built-in component {name:?}; there are {}", builtin_names()))?;
     let bytes: Bytes = source.bytes()?;
-    std::fs::write(file, &bytes).with_context(|| format!("failed to write {}", file.display()))?;
+    write(file, &bytes)
+}
+
+/// Writes a component into a file, which has all of it or is as it was: a host may be watching it.
+pub fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let failed = || format!("failed to write {}", file.display());
+    // Where there is no directory in the path, it is the working directory.
+    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // It is no secret. What the process creates others may read, or not, as everywhere.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut new = builder.tempfile_in(directory).with_context(failed)?;
+    io::Write::write_all(&mut new, bytes).with_context(failed)?;
+    new.persist(file).with_context(failed)?;
     Ok(())
 }
 

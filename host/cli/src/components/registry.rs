@@ -1,6 +1,6 @@
 //! Components in registries, as the configuration has them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use agent_host_registry::{InvalidReference, Key, Login, Options, Reference, Registry};
 use agent_host_wasm::Source;
@@ -8,6 +8,7 @@ use agent_host_wasm::component::MAX_COMPONENT_BYTES;
 use agent_host_wasm::exchange::Origin;
 use anyhow::ensure;
 
+use super::{builtin, builtin_names};
 use crate::config::schema;
 
 /// The registries of the configuration; what is pulled from them is kept in `cache`.
@@ -40,6 +41,22 @@ pub fn registry(configured: &schema::Registry, cache: PathBuf) -> anyhow::Result
 /// If it cannot be had.
 pub async fn pulled(registry: &Registry, reference: &Reference) -> Result<Source, agent_host_registry::Error> {
     Ok(Source::Kept { name: reference.to_string(), path: registry.pull(reference).await? })
+}
+
+/// A component as people name it to a command: a file, one of a registry, or one that ships with the host.
+///
+/// # Errors
+/// If there is none, or it cannot be had.
+pub async fn named(registry: &Registry, name: &str) -> anyhow::Result<(Source, Origin)> {
+    if let Some(component) = builtin(name) {
+        return Ok((Source::Builtin(component.to_owned()), Origin::Builtin(component.to_owned())));
+    }
+    if Reference::is_meant_by(name) {
+        return Ok((pulled(registry, &name.parse()?).await?, Origin::Registry(name.to_owned())));
+    }
+    let path = Path::new(name);
+    ensure!(path.is_file(), "there is no component {name}: it is a file, or one of {}", builtin_names());
+    Ok((Source::File(path.to_owned()), Origin::File(path.to_owned())))
 }
 
 /// That a component that came from a registry may be used, by the keys that are trusted now: also one that was pulled before, and is gone back to or begun with.

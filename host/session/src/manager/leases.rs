@@ -29,6 +29,26 @@ impl Manager {
         }
     }
 
+    /// Does something with a session that this host has taken and does not load, however long it takes: only the leases of loaded sessions are kept otherwise.
+    pub(super) async fn keeping<T>(&self, id: &SessionId, work: impl Future<Output = T>) -> T {
+        let Some(Leases { owner, ttl }) = &self.context.settings.leases else { return work.await };
+        let keep = async {
+            loop {
+                tokio::time::sleep(*ttl / RENEWALS).await;
+                match self.context.store.renew_leases(&owner.id, *ttl, std::slice::from_ref(id)).await {
+                    Ok(lost) if lost.is_empty() => {}
+                    // Whoever has it now has a later epoch, and the store refuses what comes under this one.
+                    Ok(_) => tracing::warn!(session = %id, "the session was taken from this host"),
+                    Err(error) => tracing::warn!(session = %id, %error, "failed to prolong the lease of a session, which is tried again"),
+                }
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            never = keep => never,
+        }
+    }
+
     /// Of a session that this host has not loaded: whether another one may have it.
     pub(super) async fn check_free(&self, id: &SessionId) -> Result<(), Error> {
         let Some(Leases { owner, .. }) = &self.context.settings.leases else { return Ok(()) };

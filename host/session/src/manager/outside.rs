@@ -190,9 +190,9 @@ impl Manager {
     /// Bytes of a transcript from `offset`: a piece, none at its end as it was when it was asked for.
     ///
     /// # Errors
-    /// If it is gone meanwhile, or the store fails.
+    /// `OffsetMismatch` if it ends before `offset`; if it is gone meanwhile, or the store fails.
     pub async fn read_transcript(&self, transcript: &Transcript, offset: u64) -> Result<Bytes, Error> {
-        let left = transcript.length.saturating_sub(offset);
+        let left = transcript.length.checked_sub(offset).ok_or(Error::OffsetMismatch(transcript.length))?;
         if left == 0 {
             return Ok(Bytes::new());
         }
@@ -212,6 +212,25 @@ impl Manager {
             Ok(_) => self.has_changed(&id).await,
             Err(store::Error::NotFound(_)) => Ok(()),
             Err(error) => Err(refused(&id, error)),
+        }
+    }
+
+    /// Removes a session that a program outside of the host keeps, with its transcripts. One that does not exist is a success.
+    ///
+    /// # Errors
+    /// If the host has adopted the session, or the store fails.
+    pub async fn delete_outside(&self, origin: &Origin) -> Result<(), Error> {
+        self.check_open()?;
+        let id = id_of(origin)?;
+        match self.context.store.load_session(&id).await? {
+            Some(snapshot) if snapshot.record.runs_outside() => {}
+            Some(_) => return Err(Error::Adopted(id)),
+            None => return Ok(()),
+        }
+        match self.delete(&id).await {
+            // What is to be gone is gone.
+            Err(Error::SessionNotFound(_)) => Ok(()),
+            deleted => deleted,
         }
     }
 
@@ -246,7 +265,7 @@ impl Manager {
         // What could not be read must stay with the program that can.
         self.events_of(&snapshot).await?;
         self.acquire(id).await?;
-        let adopted = self.adopt_acquired(id).await;
+        let adopted = self.keeping(id, self.adopt_acquired(id)).await;
         self.context.store.release(id);
         leases::release(&self.context, id).await;
         let record = adopted?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_host_session::id::{Epoch, ProfileId, SessionId};
-use agent_host_session::manager::{Error, ListChange, Manager};
+use agent_host_session::manager::{Error, Leases, ListChange, Manager, Settings};
 use agent_host_session::message::Content;
 use agent_host_session::origin::{self, Origin};
 use agent_host_session::ports::hooks::Verdict;
@@ -177,10 +177,17 @@ async fn a_transcript_is_deleted_alone_and_a_session_with_all_of_them() {
     let streams: Vec<_> = manager.outside(&origin("s")).await.unwrap().1;
     assert_eq!(streams, [(main.clone(), 2), (subagent("b"), 2)]);
     assert!(matches!(read(manager, &subagent("a")).await, Err(Error::TranscriptNotFound(_))));
-    manager.delete(&host_id("s")).await.unwrap();
+    for _ in 0..2 {
+        manager.delete_outside(&origin("s")).await.unwrap();
+    }
     assert!(matches!(read(manager, &main).await, Err(Error::SessionNotFound(_))));
     assert_eq!(append(manager, 0, "new\n").await.unwrap(), 4, "it can begin anew");
     assert_eq!(read(manager, &main).await.unwrap(), "new\n");
+    manager.adopt(&host_id("s")).await.unwrap();
+    assert!(
+        matches!(manager.delete_outside(&origin("s")).await, Err(Error::Adopted(_))),
+        "what the host runs is deleted by whoever uses the host"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,17 +215,39 @@ async fn an_append_that_the_store_did_not_take_is_not_acknowledged_and_may_be_re
     assert_eq!(read(&world.manager, &StreamName::TranscriptMain).await.unwrap(), "1\n2\n");
 }
 
+/// Of a host that shares its store.
+fn shared(name: &str) -> Settings {
+    let owner = Owner { id: name.to_owned(), address: format!("http://{name}") };
+    Settings { leases: Some(Leases { owner, ttl: Duration::from_secs(30) }), ..settings() }
+}
+
 #[tokio::test(start_paused = true)]
-async fn hosts_that_share_a_store_take_appends_alike_until_one_adopts_the_session() {
-    let of = |name: &str| {
-        let owner = Owner { id: name.to_owned(), address: format!("http://{name}") };
-        agent_host_session::manager::Settings {
-            leases: Some(agent_host_session::manager::Leases { owner, ttl: Duration::from_secs(30) }),
-            ..settings()
+async fn a_session_stays_this_hosts_however_long_it_takes_to_adopt_it() {
+    let world = World::new(shared("one")).await;
+    let id = host_id("s");
+    append(&world.manager, 0, "outside").await.unwrap();
+    world.store.slow_reads(Duration::from_secs(100));
+    let watched = async {
+        let mut held = 0;
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            if let Some(lease) = world.store.lease(&id).await.unwrap() {
+                assert!(!lease.expires_in.is_zero(), "the lease ended after {held} looks");
+                held += 1;
+            } else if held > 0 {
+                return held;
+            }
         }
     };
-    let one = World::new(of("one")).await;
-    let two = World::over(Arc::clone(&one.store), of("two"));
+    let (adopted, held) = tokio::join!(world.manager.adopt(&id), watched);
+    assert!(adopted.unwrap().origin.unwrap().adopted);
+    assert!(held > 15, "it took no longer than a lease: {held}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_that_share_a_store_take_appends_alike_until_one_adopts_the_session() {
+    let one = World::new(shared("one")).await;
+    let two = World::over(Arc::clone(&one.store), shared("two"));
     let id = host_id("s");
     assert_eq!(append(&one.manager, 0, "1\n").await.unwrap(), 2);
     assert_eq!(append(&two.manager, 2, "2\n").await.unwrap(), 4);

@@ -90,6 +90,7 @@ type Histograms<Labels> = Family<Labels, Histogram, fn() -> Histogram>;
 pub(crate) struct Metrics {
     calls: Histograms<CallLabels>,
     failures: Family<FailureLabels, Counter>,
+    retired: Family<ComponentLabels, Counter>,
     denials: Family<DenialLabels, Counter>,
     swaps: Family<SwapLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
@@ -117,6 +118,7 @@ impl Default for Metrics {
         Self {
             calls: Family::new_with_constructor(call_buckets),
             failures: Family::default(),
+            retired: Family::default(),
             denials: Family::default(),
             swaps: Family::default(),
             refusals: Family::default(),
@@ -139,6 +141,11 @@ pub fn register(engine: &Engine, inventories: Vec<Arc<dyn Inventory>>, registry:
         "component_call_failures",
         "Calls into components that failed, by kind; an answer that the contract foresees, such as not-found, is no failure",
         metrics.failures.clone(),
+    );
+    registry.register(
+        "component_instances_retired",
+        "Instances that were replaced because of the memory that their calls had taken",
+        metrics.retired.clone(),
     );
     registry.register(
         "component_denials",
@@ -170,6 +177,11 @@ impl Metrics {
     /// A call begins.
     pub(crate) fn call(self: &Arc<Self>, component: &Role, function: &'static str) -> CallWatch {
         CallWatch::new(Arc::clone(self), component.clone(), function)
+    }
+
+    /// An instance had taken too much memory to serve on.
+    pub(crate) fn retired(&self, component: &Role) {
+        self.retired.get_or_create_owned(&ComponentLabels { component: component.clone() }).inc();
     }
 
     /// Where it is counted what a component is refused.

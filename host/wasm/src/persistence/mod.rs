@@ -208,6 +208,11 @@ impl Persistence {
         self.pool.max_instances()
     }
 
+    /// Instances that were replaced because their calls had taken more than half of the memory that was left for them.
+    pub fn retired(&self) -> u64 {
+        self.pool.retired()
+    }
+
     /// Calls so far.
     pub fn counts(&self) -> Counts {
         self.stats.total()

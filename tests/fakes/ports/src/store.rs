@@ -21,6 +21,7 @@ pub struct MemoryStore {
     profiles: Mutex<BTreeMap<ProfileId, Profile>>,
     fails: AtomicBool,
     fails_reads: AtomicBool,
+    read_time: Mutex<Duration>,
     loses_answers: AtomicBool,
     writes: AtomicUsize,
     /// How many writes take effect before the others fail, if they do.
@@ -59,6 +60,11 @@ impl MemoryStore {
     /// From now on reading a profile, a stream or a file is `Unavailable`.
     pub fn fail_reads(&self, fail: bool) {
         self.fails_reads.store(fail, Ordering::SeqCst);
+    }
+
+    /// From now on reading a part of a stream takes so long.
+    pub fn slow_reads(&self, time: Duration) {
+        *self.read_time.lock() = time;
     }
 
     /// From the write behind so many on, writes have no effect and are `Unavailable`, until [`fail_writes`](Self::fail_writes) says otherwise.
@@ -210,6 +216,8 @@ impl Store for MemoryStore {
 
     async fn read(&self, session: &SessionId, stream: &StreamName, offset: u64, max: u32) -> Result<Bytes, Error> {
         self.check_reads()?;
+        let time = *self.read_time.lock();
+        tokio::time::sleep(time).await;
         let sessions = self.sessions.lock();
         let session = sessions.get(session).ok_or_else(|| Error::NotFound(session.to_string()))?;
         Ok(session.streams.get(stream).map_or_else(Bytes::new, |bytes| range(bytes, offset, max)))
