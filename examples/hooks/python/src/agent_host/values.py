@@ -17,7 +17,7 @@ def passable(text: str) -> str:
     """The text with `?` for halves of surrogate pairs, which JSON can have and UTF-8 cannot."""
     if not isinstance(text, str):
         raise TypeError(f"text is expected, and not {type(text).__name__}")
-    return str(text).encode("utf-8", "replace").decode("utf-8")
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def from_json(text: str) -> Json:
