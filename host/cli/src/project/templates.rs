@@ -161,5 +161,7 @@ pub(super) fn find(kind: Kind, language: Language) -> &'static Template {
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = (Kind, Language, &'static Template)> {
     let languages = <Language as clap::ValueEnum>::value_variants();
-    [Kind::Adapter, Kind::Hook].into_iter().flat_map(move |kind| languages.iter().map(move |language| (kind, *language, find(kind, *language))))
+    [Kind::Adapter, Kind::Hook]
+        .into_iter()
+        .flat_map(move |kind| languages.iter().map(move |language| (kind, *language, find(kind, *language))))
 }
