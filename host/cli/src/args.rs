@@ -265,7 +265,7 @@ pub enum ComponentCommand {
 /// A project that is to be written.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct NewArguments {
-    /// Its name, such as my-adapter, which is also its directory's.
+    /// Its name, such as my-adapter or my-hook, which is also its directory's.
     pub name: String,
     /// The language.
     #[arg(long, value_enum)]

@@ -1,5 +1,5 @@
-//! An adapter in each language, as somebody begins one: written by `agent-host adapter new` in an empty directory, built, tried by the kit in SQLite and in PostgreSQL, and
-//! swapped into a running host, which stores a session by it.
+//! An adapter and a hook in each language, as somebody begins one: written by `agent-host adapter new` or `hook new` in an empty directory, and built. The adapter is tried by the kit
+//! in SQLite and in PostgreSQL, and swapped into a running host, which stores a session by it; the hook is added to one, where it denies a tool.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 #![cfg(unix)]
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use agent_host_test_programs::{clang_for_components, postgres};
-use agent_host_tests::{Host, Kit, Scene, Setup, require};
-use serde_json::json;
+use agent_host_tests::{Blocks, Host, Kit, Scene, Setup, require, text_of};
+use serde_json::{Value, json};
 
 /// What a project is called.
 const NAME: &str = "my-adapter";
@@ -99,16 +99,64 @@ async fn c() {
     begins_and_ends_with_a_stored_session("c", "make test").await;
 }
 
+/// `tests` are what tries the project by itself.
+async fn denies_the_tools_that_it_is_told(language: &str, tests: &str) {
+    let Some(mut scene) = Scene::claude().await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let component = project(&scene.host, directory.path(), "hook", language);
+    let tested = shell(&directory.path().join(NAME), tests);
+    assert!(tested.status.success(), "{language}: {}", said(&tested));
+
+    // Nobody has read the stream for minutes.
+    scene.rejoin().await;
+    let operator = scene.host.operator();
+    let with = |config: Value| json!({"path": component, "config": config});
+    let report = operator.put_hook_named(NAME, &with(json!({"tools": "WebFetch"}))).await.expect(200);
+    assert_eq!((&report["called"], &report["generation"]), (&json!(NAME), &json!(1)), "{report}");
+    for (config, key) in [(json!({}), "tools"), (json!({"tools": "Bash", "colour": "red"}), "colour")] {
+        let problem = operator.put_hook_named(NAME, &with(config)).await.expect_error(422, "COMPONENT_REFUSED");
+        assert!(problem["phase"] == "open" && problem["detail"].as_str().unwrap().contains(key), "{language}: {problem}");
+    }
+    let blocks = scene.turn("bash echo allowed").await;
+    assert!(text_of(blocks.all("tool_result")[0]).contains("allowed"), "{language}: another tool is named: {blocks:?}");
+    assert!(notes(&blocks).is_empty(), "{language}: {blocks:?}");
+
+    operator.put_hook_named(NAME, &with(json!({"tools": "WebFetch, Bash"}))).await.expect(200);
+    let blocks = scene.turn("bash echo never").await;
+    let result = blocks.all("tool_result")[1];
+    assert_eq!(result["isError"], true, "{language}: {result}");
+    let text = text_of(result);
+    assert!(text.contains("Bash is not allowed here") && !text.contains("never"), "{language}: {result}");
+    assert_eq!(notes(&blocks), ["The agent wanted to use Bash, which is not allowed here."], "{language}");
+    assert_eq!(scene.stored().await, blocks);
+}
+
+/// What the hook has said in the conversation.
+fn notes(blocks: &Blocks) -> Vec<String> {
+    blocks.texts("system").into_iter().filter(|text| text.contains("wanted to use")).collect()
+}
+
 #[tokio::test]
 async fn a_hook_in_rust() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut scene = Scene::echo().await;
-    let component = project(&scene.host, directory.path(), "hook", "rust");
-    scene.rejoin().await;
-    let request = json!({"path": component, "config": {"tools": "WebFetch"}});
-    scene.host.operator().put_hook_named(NAME, &request).await.expect(200);
-    assert_eq!(scene.host.operator().hook(NAME).await["generation"], 1);
-    assert!(scene.turn("and the session goes on").await.answer().contains("goes on"));
+    denies_the_tools_that_it_is_told("rust", "cargo test --quiet --workspace").await;
+}
+
+#[tokio::test]
+async fn a_hook_in_python() {
+    let Some(_) = require("python3") else { return };
+    denies_the_tools_that_it_is_told("python", "./check.sh").await;
+}
+
+#[tokio::test]
+async fn a_hook_in_typescript() {
+    let Some(_) = require("npm") else { return };
+    denies_the_tools_that_it_is_told("typescript", "npm test").await;
+}
+
+#[tokio::test]
+async fn a_hook_in_c() {
+    let (Some(_), Some(())) = (require("make"), clang_for_components()) else { return };
+    denies_the_tools_that_it_is_told("c", "make test").await;
 }
 
 #[tokio::test]

@@ -238,7 +238,7 @@ pub fn require(program: &str) -> Option<PathBuf> {
     }
 }
 
-/// That the adapter in C can be built here: clang, with what it needs for WebAssembly.
+/// That the adapter and the hook in C can be built here: clang, with what it needs for WebAssembly.
 ///
 /// # Panics
 /// If it cannot and `CI` is set.

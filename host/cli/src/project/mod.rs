@@ -51,7 +51,7 @@ pub struct Project {
 /// If the name cannot be one, the directory has something in it, or a file cannot be written.
 pub fn create(kind: Kind, name: &str, language: Language, parent: &Path) -> anyhow::Result<Project> {
     check_name(name)?;
-    let template = templates::find(kind, language).with_context(|| format!("there is no {kind:?} in {language:?} to begin with"))?;
+    let template = templates::find(kind, language);
     let directory = parent.join(name);
     match fs::read_dir(&directory) {
         Ok(mut entries) => ensure!(entries.next().is_none(), "{} is not empty", directory.display()),
@@ -68,7 +68,9 @@ pub fn create(kind: Kind, name: &str, language: Language, parent: &Path) -> anyh
         Kind::Adapter => format!(
             "cd {name}\n{build}\nagent-host adapter test {component} --grants '{{\"databases\": {{\"main\": \"sqlite:test.db\"}}}}'\n"
         ),
-        Kind::Hook => format!("cd {name}\n{build}\nagent-host component inspect {component}\nagent-host hook add {name} {component}\n"),
+        Kind::Hook => format!(
+            "cd {name}\n{build}\nagent-host component inspect {component}\nagent-host hook add {name} {component} --set tools=WebFetch\n"
+        ),
     };
     Ok(Project { directory, next })
 }
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn templates_have_all_files_of_what_they_are_made_of() {
-        for (_, language, template) in templates::all() {
+        for (kind, language, template) in templates::all() {
             for (source, below) in template.sources {
                 let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(source);
                 let walk = ignore::WalkBuilder::new(&root).hidden(false).require_git(false).build();
@@ -138,7 +140,7 @@ mod tests {
                 let here: BTreeSet<String> =
                     template.files.iter().map(|(path, _)| (*path).to_owned()).filter(|path| path.starts_with(below)).collect();
                 let missing: Vec<_> = there.difference(&here).collect();
-                assert!(missing.is_empty(), "{language:?}: {source} has {missing:?} besides");
+                assert!(missing.is_empty(), "{kind:?} in {language:?}: {source} has {missing:?} besides");
             }
         }
     }
@@ -152,7 +154,7 @@ mod tests {
             for (path, _) in template.files {
                 let written = String::from_utf8_lossy(&text(path)).into_owned();
                 for (placeholder, _) in template.placeholders {
-                    assert!(!written.contains(placeholder), "{language:?} {path} has {placeholder} in it");
+                    assert!(!written.contains(placeholder), "{kind:?} in {language:?}: {path} has {placeholder} in it");
                 }
             }
             assert!(project.next.starts_with("cd my-thing\n"), "{}", project.next);

@@ -110,21 +110,58 @@ const PYTHON_ADAPTER: Template = Template {
     ..TYPESCRIPT_ADAPTER
 };
 
+const TYPESCRIPT_HOOK: Template = Template {
+    files: files![;
+        "examples/hooks/typescript" => "": ".gitignore", "README.md", "package-lock.json", "package.json", "src/agent-host/config.ts", "src/agent-host/contract.ts", "src/agent-host/control.ts", "src/agent-host/define.ts", "src/agent-host/error.ts", "src/agent-host/guard.ts", "src/agent-host/hook.ts", "src/agent-host/index.ts", "src/agent-host/json.ts", "src/agent-host/log.ts", "src/hook.ts", "test/define.test.ts", "test/hook.test.ts", "test/host/logging.ts", "test/host/session-control.ts", "test/support.ts", "test/tsconfig.json", "tsconfig.json", "wit/world.wit";
+    ],
+    placeholders: &[("blocklist-typescript", "NAME")],
+    component: "build/hook.wasm",
+    #[cfg(test)]
+    sources: &[("examples/hooks/typescript", "")],
+    ..TYPESCRIPT_ADAPTER
+};
+
+const C_HOOK: Template = Template {
+    files: files![;
+        "examples/hooks/c" => "": ".clang-format", ".gitignore", "Makefile", "README.md", "generated/component.c", "generated/component.h", "generated/component_component_type.o", "src/hook.c", "src/shim/bindings.c", "src/shim/config.c", "src/shim/config.h", "src/shim/export.c", "src/shim/failure.c", "src/shim/failure.h", "src/shim/hook.h", "src/shim/json.c", "src/shim/json.h", "src/shim/log.c", "src/shim/log.h", "src/shim/memory.c", "src/shim/memory.h", "src/shim/session.c", "src/shim/session.h", "src/shim/text.c", "src/shim/text.h", "src/shim/verdict.c", "tests/bare_test.c", "tests/hook_test.c", "tests/host.c", "tests/host.h", "tests/shim_test.c", "tests/test.h", "tests/words_test.c", "tools/find-clang", "tools/find-component-linker", "wit/world.wit";
+    ],
+    placeholders: &[("blocklist-c", "NAME")],
+    component: "build/hook.wasm",
+    #[cfg(test)]
+    sources: &[("examples/hooks/c", "")],
+    ..C_ADAPTER
+};
+
+const PYTHON_HOOK: Template = Template {
+    files: files![;
+        "examples/hooks/python" => "": ".gitignore", "README.md", "build.sh", "check.sh", "pyproject.toml", "requirements-check.txt", "requirements.txt", "src/agent_host/__init__.py", "src/agent_host/config.py", "src/agent_host/control.py", "src/agent_host/errors.py", "src/agent_host/export.py", "src/agent_host/hook.py", "src/agent_host/log.py", "src/agent_host/values.py", "src/hook.py", "tests/conftest.py", "tests/test_control.py", "tests/test_export.py", "tests/test_hook.py", "wit/world.wit";
+    ],
+    placeholders: &[("blocklist-python", "NAME")],
+    component: "build/hook.wasm",
+    #[cfg(test)]
+    sources: &[("examples/hooks/python", "")],
+    ..PYTHON_ADAPTER
+};
+
 /// The template of a project.
-pub(super) fn find(kind: Kind, language: Language) -> Option<&'static Template> {
-    ALL.iter().find(|(known, of, _)| (*known, *of) == (kind, language)).map(|(_, _, template)| template)
+pub(super) fn find(kind: Kind, language: Language) -> &'static Template {
+    match (kind, language) {
+        (Kind::Adapter, Language::Rust) => &RUST_ADAPTER,
+        (Kind::Adapter, Language::Python) => &PYTHON_ADAPTER,
+        (Kind::Adapter, Language::TypeScript) => &TYPESCRIPT_ADAPTER,
+        (Kind::Adapter, Language::C) => &C_ADAPTER,
+        (Kind::Hook, Language::Rust) => &RUST_HOOK,
+        (Kind::Hook, Language::Python) => &PYTHON_HOOK,
+        (Kind::Hook, Language::TypeScript) => &TYPESCRIPT_HOOK,
+        (Kind::Hook, Language::C) => &C_HOOK,
+    }
 }
 
 /// All templates.
-const ALL: &[(Kind, Language, Template)] = &[
-    (Kind::Adapter, Language::Rust, RUST_ADAPTER),
-    (Kind::Hook, Language::Rust, RUST_HOOK),
-    (Kind::Adapter, Language::TypeScript, TYPESCRIPT_ADAPTER),
-    (Kind::Adapter, Language::C, C_ADAPTER),
-    (Kind::Adapter, Language::Python, PYTHON_ADAPTER),
-];
-
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = (Kind, Language, &'static Template)> {
-    ALL.iter().map(|(kind, language, template)| (*kind, *language, template))
+    let languages = <Language as clap::ValueEnum>::value_variants();
+    [Kind::Adapter, Kind::Hook]
+        .into_iter()
+        .flat_map(move |kind| languages.iter().map(move |language| (kind, *language, find(kind, *language))))
 }
