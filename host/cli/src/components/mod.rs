@@ -23,9 +23,9 @@ use crate::output;
 /// What users call the components that ship with the host, and what the host does.
 const BUILTIN: [(&str, &str); 3] = [("sqlite", "sql"), ("postgresql", "postgresql"), ("memory", "memory")];
 
-/// The component of a name that users know.
-pub fn builtin(name: &str) -> Option<Source> {
-    BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, component)| Source::Builtin((*component).to_owned()))
+/// What the host calls the component of a name that users know.
+pub fn builtin(name: &str) -> Option<&'static str> {
+    BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, component)| *component)
 }
 
 /// The names that users know.
@@ -43,8 +43,8 @@ fn as_json(value: &impl serde::Serialize) -> Value {
 
 /// Writes a component that ships with the host to a file.
 pub fn export(name: &str, file: &Path) -> anyhow::Result<()> {
-    let source = builtin(name).with_context(|| format!("there is no built-in component {name:?}; there are {}", builtin_names()))?;
-    let bytes: Bytes = source.bytes()?;
+    let component = builtin(name).with_context(|| format!("there is no built-in component {name:?}; there are {}", builtin_names()))?;
+    let bytes: Bytes = Source::Builtin(component.to_owned()).bytes()?;
     write(file, &bytes)
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use agent_host_api::admin::{Admin, AdminError, Component as Named, HookReplacement, Replacement};
 use agent_host_registry::{InvalidReference, Reference, Registry};
-use agent_host_wasm::Source;
 use agent_host_wasm::exchange::{Candidate, Error, Phase};
 use agent_host_wasm::hooks::Name;
 use agent_host_wasm::hooks::roster::{HookRequest, Roster};
@@ -81,8 +80,8 @@ impl Operator {
             Named::Path(path) => Candidate::File(path),
             Named::Digest(digest) => Candidate::Digest(digest),
             Named::Builtin(name) => match builtin(&name) {
-                Some(Source::Builtin(component)) => Candidate::Builtin(component),
-                _ => return Err(unread(format!("there is no built-in component {name:?}; there are {}", builtin_names()))),
+                Some(component) => Candidate::Builtin(component.to_owned()),
+                None => return Err(unread(format!("there is no built-in component {name:?}; there are {}", builtin_names()))),
             },
             Named::Registry(reference) => {
                 let parsed: Reference = reference.parse().map_err(|error: InvalidReference| AdminError::Invalid(error.to_string()))?;
