@@ -188,8 +188,9 @@ async def test_an_adopted_session_is_the_hosts(make_store: MakeStore) -> None:
     async with httpx.AsyncClient(headers={"authorization": f"Bearer {KEY}"}) as client:
         shown = (await client.get(f"{URL}/sessions/{host_session}")).json()
     assert [block["content"] for block in shown["blocks"]] == ["hello from outside"]
-    await store.delete(SESSION)
-    assert await store.load(SESSION) is None
+    with pytest.raises(AgentHostError, match="SESSION_ADOPTED"):
+        await store.delete(SESSION)
+    assert await store.load(SESSION) == conversation
 
 
 async def test_a_host_that_is_not_there_is_waited_for_and_then_told() -> None:
