@@ -12,7 +12,12 @@ export_hook!(Blocklist);
 impl Hook for Blocklist {
     fn open(config: &Config) -> Result<Self> {
         config.only(&["tools"])?;
-        Ok(Self { tools: config.require("tools")?.split(',').map(|tool| tool.trim().to_owned()).collect() })
+        let tools: Vec<_> = config.require("tools")?.split(',').map(|tool| tool.trim().to_owned()).collect();
+        // Such as a variable of the shell that is not set: nothing would be denied.
+        if tools.iter().any(String::is_empty) {
+            return Err(Error::invalid("the configuration key \"tools\" has an empty name"));
+        }
+        Ok(Self { tools })
     }
 
     fn info(&self) -> HookInfo {

@@ -187,7 +187,9 @@ class AgentHostSessionStore(SessionStore):
         return True
 
     async def _catch_up(self, key: SessionKey, transcript: _Transcript) -> None:
-        data = await self._read(key, transcript.length)
+        offset, data = await self._read_on(key, transcript.length)
+        if offset < transcript.length:
+            transcript.forget()
         try:
             entries = _entries(data or b"")
         except ValueError:
@@ -240,10 +242,12 @@ class AgentHostSessionStore(SessionStore):
         known = self._folded.get(name)
         if known is None or known.created_at != session["createdAt"]:
             known = _Folded(session["createdAt"])
-        data = await self._read(key, known.length)
+        offset, data = await self._read_on(key, known.length)
         if data is None:
             self._folded.pop(name, None)
             return None
+        if offset < known.length:
+            known = _Folded(session["createdAt"])
         summary = known.summary
         if data or summary is None:
             summary = fold_session_summary(summary, key, _entries(data))
@@ -297,6 +301,18 @@ class AgentHostSessionStore(SessionStore):
             if error.code in ("SESSION_NOT_FOUND", "TRANSCRIPT_NOT_FOUND"):
                 return None
             raise
+
+    async def _read_on(self, key: SessionKey, offset: int) -> tuple[int, bytes | None]:
+        """What is there from `offset` on, and where that begins.
+
+        At 0 if the transcript ends before: it was deleted and begun anew.
+        """
+        try:
+            return offset, await self._read(key, offset)
+        except AgentHostError as error:
+            if error.code != "OFFSET_MISMATCH":
+                raise
+            return 0, await self._read(key, 0)
 
     async def _sessions(self, project_key: str) -> list[dict[str, Any]]:
         sessions: list[dict[str, Any]] = []

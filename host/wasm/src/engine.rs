@@ -234,6 +234,8 @@ fn config(options: &EngineOptions) -> Config {
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .wasm_component_model(true)
+        // Nothing is built for it, and a table that grows beyond 64 bits is told to a limiter only as a failure, of something that the limiter was never asked about.
+        .wasm_memory64(false)
         // Components made by QuickJS's asynchronous runtime are refused without it; it costs about 2 us a call.
         .concurrency_support(true)
         .epoch_interruption(true);

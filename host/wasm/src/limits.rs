@@ -107,15 +107,16 @@ impl MemoryLimit {
     /// The instance is open, and begins to serve.
     pub(crate) fn opened(&mut self) {
         self.opened = self.used;
+        self.growth = 0;
     }
 
     /// Whether calls have taken more than half of what was left for them. Memory never shrinks: an instance that keeps a little of every call comes to its limit in the middle of one.
     pub(crate) fn is_used_up(&self) -> bool {
-        self.used - self.opened > (self.limit - self.opened) / 2
+        self.used.saturating_sub(self.opened) > (self.limit - self.opened) / 2
     }
 
     fn take_back(&mut self) {
-        self.used -= self.growth;
+        self.used = self.used.saturating_sub(self.growth);
         self.growth = 0;
     }
 }
@@ -165,6 +166,17 @@ mod tests {
         assert!(!limit.is_used_up(), "half of the rest is left");
         assert!(limit.memory_growing(900, 901, None).unwrap());
         assert!(limit.is_used_up());
+    }
+
+    #[test]
+    fn a_failure_of_what_it_was_not_asked_about_gives_nothing_back() {
+        let mut limit = MemoryLimit::new(1000);
+        limit.table_grow_failed(Error::msg("too many elements")).unwrap();
+        assert!(limit.memory_growing(0, 600, None).unwrap());
+        limit.opened();
+        limit.table_grow_failed(Error::msg("too many elements")).unwrap();
+        assert!(!limit.memory_growing(600, 1200, None).unwrap());
+        assert!(!limit.is_used_up());
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! | --- | --- |
 //! | the component answers with an error of the contract | nothing |
 //! | it traps, or takes too long | the call and the instance; the next call has a new one |
-//! | the caller does not wait any more | the instance, unless it is the only one that there may be: then the call goes on to its end, since the instance holds the component's state |
+//! | the caller does not wait any more | the instance, unless it is the only one that there may be: then the call goes on to its end |
 //! | it forgets a transaction | the transaction |
-//! | more than half of its memory is taken | the instance, unless it is the only one that there may be |
+//! | its calls have taken more than half of the memory that was left for them | the instance, unless it holds the component's state |
 //!
 //! Replacing a component while it is used means a second pool beside this one: nothing here is shared between pools but the engine.
 
@@ -31,11 +31,21 @@ use crate::world::World;
 /// A call into a component, as the generated bindings make it.
 pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<Result<T, wit::Error>>> + Send + 'a>>;
 
+/// What a pool may do with its instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// One is as good as another.
+    Alike,
+    /// There is one, whose calls come to their end whoever waits for them; another one may take its place between two calls.
+    InTurn,
+    /// There is one, which holds the component's state.
+    Stateful,
+}
+
 /// Instances of one component.
 pub(crate) struct Pool<W: World> {
     factory: Arc<Factory<W>>,
-    /// Whether the component keeps its state in its one instance.
-    single: bool,
+    usage: Use,
     /// How long a call waits for an instance.
     wait: Duration,
     instances: u32,
@@ -49,10 +59,10 @@ pub(crate) struct Pool<W: World> {
 
 impl<W: World> Pool<W> {
     /// A pool around its first instance. `room` is what the engine has promised, which bounds how many instances there will be.
-    pub(crate) fn new(factory: Arc<Factory<W>>, first: Instance<W>, single: bool, wait: Duration, room: OwnedSemaphorePermit) -> Arc<Self> {
+    pub(crate) fn new(factory: Arc<Factory<W>>, first: Instance<W>, usage: Use, wait: Duration, room: OwnedSemaphorePermit) -> Arc<Self> {
         let instances = u32::try_from(room.num_permits()).unwrap_or(u32::MAX);
         let slots = Arc::new(Semaphore::new(room.num_permits()));
-        Arc::new(Self { factory, single, wait, instances, slots, idle: Mutex::new(vec![first]), retired: AtomicU64::new(0), _room: room })
+        Arc::new(Self { factory, usage, wait, instances, slots, idle: Mutex::new(vec![first]), retired: AtomicU64::new(0), _room: room })
     }
 
     /// Makes and opens an instance on the components' own threads.
@@ -111,7 +121,7 @@ impl<W: World> Pool<W> {
             result
         });
         let Some(task) = task else { return Err(Error::ShutDown { component: component() }) };
-        let mut task = Running { task, abandon: !self.single };
+        let mut task = Running { task, abandon: self.usage == Use::Alike };
         match (&mut task.task).await {
             Ok(result) => result,
             Err(error) => Err(Error::Host { component: component(), operation, reason: error.to_string() }),
@@ -130,7 +140,7 @@ impl<W: World> Pool<W> {
         let component = || self.factory.component().to_owned();
         match instance.call(&self.factory, operation, call).await {
             Ok(answer) => {
-                if instance.is_used_up() && !self.single {
+                if instance.is_used_up() && self.usage != Use::Stateful {
                     self.retire(instance);
                 } else {
                     self.idle().push(instance);
@@ -140,7 +150,7 @@ impl<W: World> Pool<W> {
             Err(error) => {
                 drop(instance);
                 tracing::error!(%error, "an instance was discarded");
-                if self.single {
+                if self.usage == Use::Stateful {
                     tracing::error!(component = component(), "the component keeps its state in its one instance: all of it is lost");
                 }
                 Err(error)
@@ -153,7 +163,10 @@ impl<W: World> Pool<W> {
         drop(instance);
         self.retired.fetch_add(1, Ordering::Relaxed);
         self.factory.engine().metrics().retired(self.factory.role());
-        tracing::debug!(component = self.factory.component(), "an instance has taken half of the memory that it may have, and is replaced");
+        tracing::debug!(
+            component = self.factory.component(),
+            "the calls of an instance have taken half of the memory that was left for them, and it is replaced"
+        );
     }
 
     /// Instances that were ended because of the memory that they had taken.

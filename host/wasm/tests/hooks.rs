@@ -264,6 +264,17 @@ async fn events_are_told_and_come_back_to_sessions_as_the_hook_says() {
 }
 
 #[tokio::test]
+async fn a_hook_that_keeps_what_it_is_told_is_replaced_before_it_fails() {
+    let fixture = Fixture::new();
+    let hook = fixture.start("audit", &[("events", "*")]).await;
+    // 800 MiB in all, of 256 that an instance may have.
+    for sequence in 0..20 {
+        hook.deliver(vec![event(sequence, r#"{"do":"hoard"}"#)]).await.unwrap();
+    }
+    fixture.assert_counted("component_instances_retired_total{component=\"hook:audit\"} 5");
+}
+
+#[tokio::test]
 async fn what_a_hook_does_to_sessions_is_done_in_its_name() {
     let fixture = Fixture::judge(&[]).await;
     for (order, done) in [

@@ -146,6 +146,9 @@ async fn memory_is_bounded_and_an_instance_that_has_taken_half_is_replaced() {
     // The guest itself carried on; what it has taken is never given back.
     assert_eq!((calls(&store).await, store.retired()), (1, 1));
     assert_eq!((calls(&store).await, store.retired()), (2, 1), "one that takes nothing stays");
+    let stateful = misbehaving(&engine, &["single"], impatient(instances(1))).await;
+    assert!(matches!(act(&stateful, "hog").await, Err(Error::Other(_))));
+    assert_eq!((calls(&stateful).await, stateful.retired()), (2, 0), "its state is worth more");
 }
 
 #[tokio::test]

@@ -199,7 +199,11 @@ async fn what_does_not_fit_is_said() {
         ("sqlite", "memory", "sqlite is not made to be put in front of another adapter"),
         (with, "memory", "imports agent-host:persistence/leases@0.1.0, which memory does not export; it exports"),
         (with, with, "itself: it is to be composed with the adapter behind it first"),
-        (with, "mysql", "there is no component mysql: it is a file, or one of sqlite, postgresql, memory"),
+        (
+            with,
+            "mysql",
+            "there is no component mysql: it is a file, one of a registry (oci://HOST/REPOSITORY@sha256:DIGEST), or one of sqlite, postgresql, memory",
+        ),
         ("text.wasm", "sqlite", "text.wasm is no component"),
     ] {
         let output = run(&host, &["compose", outer, inner, "-o", made.to_str().unwrap()]);

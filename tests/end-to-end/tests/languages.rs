@@ -113,7 +113,7 @@ async fn denies_the_tools_that_it_is_told(language: &str, tests: &str) {
     let with = |config: Value| json!({"path": component, "config": config});
     let report = operator.put_hook_named(NAME, &with(json!({"tools": "WebFetch"}))).await.expect(200);
     assert_eq!((&report["called"], &report["generation"]), (&json!(NAME), &json!(1)), "{report}");
-    for (config, key) in [(json!({}), "tools"), (json!({"tools": "Bash", "colour": "red"}), "colour")] {
+    for (config, key) in [(json!({}), "tools"), (json!({"tools": ""}), "tools"), (json!({"tools": "Bash", "colour": "red"}), "colour")] {
         let problem = operator.put_hook_named(NAME, &with(config)).await.expect_error(422, "COMPONENT_REFUSED");
         assert!(problem["phase"] == "open" && problem["detail"].as_str().unwrap().contains(key), "{language}: {problem}");
     }

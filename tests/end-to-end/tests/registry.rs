@@ -6,7 +6,7 @@ use std::path::Path;
 
 use agent_host_test_programs::{CosignKey, OciRegistry, cosign_key, oci_registry, rebuilt_adapter};
 use agent_host_tests::{Host, Scene, Setup, encrypting_adapter, example_hook};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn setup(registry: &OciRegistry, signed_by: &[&CosignKey]) -> Setup {
     let keys: Vec<String> = signed_by.iter().map(|key| key.public().to_string_lossy().into_owned()).collect();
@@ -145,6 +145,10 @@ async fn adapters_of_a_registry_are_composed() {
     let output = compose.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let inspected = host.command().args(["component", "inspect", "--json"]).arg(&made).output().unwrap();
-    let inspected = String::from_utf8(inspected.stdout).unwrap();
-    assert!(inspected.contains("agent-host:persistence/sessions@0.1.0") && inspected.contains("agent-host:sql/sql@0.1.0"), "{inspected}");
+    let inspected: Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    let names = |of: &str| inspected[of].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect::<Vec<_>>();
+    assert!(names("exports").contains(&"agent-host:persistence/sessions@0.1.0"), "{inspected}");
+    assert!(names("imports").contains(&"agent-host:sql/sql@0.1.0"), "the inner one's: {inspected}");
+    assert!(names("imports").iter().any(|name| name.starts_with("wasi:random/random@")), "the outer one's, for its nonces: {inspected}");
+    assert!(!names("imports").iter().any(|name| name.starts_with("agent-host:persistence/")), "what the outer one had open: {inspected}");
 }

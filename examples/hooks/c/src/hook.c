@@ -5,14 +5,6 @@
 // The names, with commas between them.
 static text_t tools;
 
-static bool open_blocklist(const config_t *config)
-{
-    if (!config_only(config, "tools", NULL) || !config_require(config, "tools", &tools))
-        return false;
-    tools = text_keep(tools);
-    return true;
-}
-
 static bool is_named(text_t tool)
 {
     text_t rest = tools;
@@ -22,6 +14,17 @@ static bool is_named(text_t tool)
             return true;
     }
     return false;
+}
+
+static bool open_blocklist(const config_t *config)
+{
+    if (!config_only(config, "tools", NULL) || !config_require(config, "tools", &tools))
+        return false;
+    // Such as a variable of the shell that is not set: nothing would be denied.
+    if (is_named(TEXT("")))
+        return fail(TYPES_ERROR_INVALID, "the configuration key \"tools\" has an empty name");
+    tools = text_keep(tools);
+    return true;
 }
 
 static bool before_tool_use(const tool_draft_t *draft, verdict_t *verdict)

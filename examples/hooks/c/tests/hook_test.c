@@ -22,6 +22,11 @@ static void its_configuration_names_tools_and_nothing_else(void)
     config_t config = given_config("tool", "Bash");
     EXPECT(failed_by(exports_hook_open(&config, &info, &error), &error, TYPES_ERROR_INVALID,
                      "failed to open the hook: unknown configuration key \"tool\"; known are: tools"));
+    for (const char *const *empty = (const char *const[]){"", "Bash,,Read", NULL}; *empty != NULL; empty++) {
+        config = given_config("tools", *empty);
+        EXPECT(failed_by(exports_hook_open(&config, &info, &error), &error, TYPES_ERROR_INVALID,
+                         "failed to open the hook: the configuration key \"tools\" has an empty name"));
+    }
     config_t none = {.len = 0};
     EXPECT(failed_by(exports_hook_open(&none, &info, &error), &error, TYPES_ERROR_INVALID,
                      "failed to open the hook: the configuration key \"tools\" is missing"));

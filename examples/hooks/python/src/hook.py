@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 
-from agent_host import Allow, Config, Deny, Hook, ToolDraft, Verdict, control, export
+from agent_host import Allow, Config, Deny, Hook, Invalid, ToolDraft, Verdict, control, export
 
 logger = logging.getLogger("blocklist")
 
@@ -21,6 +21,9 @@ class Blocklist(Hook):
     def __init__(self, config: Config) -> None:
         config.only("tools")
         self.tools = {tool.strip() for tool in config.require("tools").split(",")}
+        if "" in self.tools:
+            # Such as a variable of the shell that is not set: nothing would be denied.
+            raise Invalid("the configuration key 'tools' has an empty name")
 
     def before_tool_use(self, draft: ToolDraft) -> Verdict:
         if draft.tool not in self.tools:

@@ -155,3 +155,15 @@ def test_no_memory_ends_the_instance() -> None:
     component, _ = opened(failing(MemoryError()))
     with pytest.raises(MemoryError):
         component.before_tool_use(use("Bash"))
+
+
+def test_events_are_names_and_not_a_text() -> None:
+    class Comma(Nothing):
+        events = "session:*"  # As mypy takes it, too: a text is a sequence of texts.
+
+        def on_events(self, events: list[Event]) -> None:
+            pass
+
+    with pytest.raises(Err) as raised:
+        opened(Comma)
+    assert "`events` is a list or a tuple of names" in raised.value.value.value

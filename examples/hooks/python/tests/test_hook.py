@@ -26,6 +26,8 @@ def test_it_decides_on_tools_and_denies_what_it_cannot_decide_on(host: FakeHost)
 def test_its_configuration_names_tools_and_nothing_else(host: FakeHost) -> None:
     for config, text in [
         ({}, "the configuration key 'tools' is missing"),
+        ({"tools": ""}, "the configuration key 'tools' has an empty name"),
+        ({"tools": "Bash,,Read"}, "the configuration key 'tools' has an empty name"),
         ({"tool": "Bash"}, "unknown configuration key 'tool'; known are: tools"),
     ]:
         with pytest.raises(Err) as raised:

@@ -1,7 +1,7 @@
 /** A complete hook: it denies the tools that its configuration names, and says so in the conversation. */
 
 import { name, version } from "../package.json";
-import { allow, type Config, control, defineHook, deny, type Hook, log } from "./agent-host/index.js";
+import { allow, type Config, control, defineHook, deny, type Hook, invalid, log } from "./agent-host/index.js";
 
 /** Denies uses of some tools. */
 export function blocklist(config: Config): Hook {
@@ -10,6 +10,10 @@ export function blocklist(config: Config): Hook {
     .require("tools")
     .split(",")
     .map((tool) => tool.trim());
+  if (tools.includes("")) {
+    // Such as a variable of the shell that is not set: nothing would be denied.
+    throw invalid('the configuration key "tools" has an empty name');
+  }
 
   return {
     name,

@@ -55,6 +55,13 @@ test("events come with what JSON says", () => {
   assert.deepEqual(seen, [{ session: "s", epoch: 1, seq: 7, name: "session:status", data: { status: "idle" } }]);
 });
 
+test("what cannot be waited for is an error, and does not pass for done", () => {
+  const { component } = opened({ events: ["*"], onEvents: async () => undefined });
+  refused(() => component.onEvents([]), "other", /^failed to take 0 events: TypeError: .* cannot be `async`/);
+  const decides = opened({ beforeToolUse: (async () => allow) as unknown as () => Verdict }).component;
+  refused(() => decides.beforeToolUse(use("Bash")), "other", /cannot be `async`/);
+});
+
 test("names of events and what is done with them go together", () => {
   refused(() => opened({ events: ["*"] }), "invalid", /`onEvents` go together/);
   refused(() => opened({ onEvents() {} }), "invalid", /`onEvents` go together/);

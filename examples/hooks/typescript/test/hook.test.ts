@@ -28,6 +28,9 @@ test("it decides on tools, and what it cannot decide on does not happen", () => 
 
 test("its configuration names tools, and nothing else", () => {
   refused(() => defineHook(blocklist).open([]), "invalid", /"tools" is missing/);
+  for (const empty of ["", "Bash,,Read"]) {
+    refused(() => opened(empty), "invalid", /"tools" has an empty name/);
+  }
   refused(
     () => defineHook(blocklist).open([["tool", "Bash"]]),
     "invalid",

@@ -13,6 +13,8 @@ from agent_host_session_store import MAX_BATCH_BYTES, AgentHostError, AgentHostS
 from conftest import KEY, URL
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from claude_agent_sdk import SessionKey
 
     from conftest import MakeStore
@@ -171,6 +173,46 @@ async def test_summaries_follow_what_is_added(make_store: MakeStore) -> None:
     assert await titles() == []
     await other.append(SESSION, [{"type": "x"}] * 100)
     assert await titles() == [None]
+
+
+class Between(httpx.AsyncBaseTransport):
+    """A network on which something else happens behind the first list of sessions."""
+
+    def __init__(self, happens: Callable[[], Awaitable[None]]) -> None:
+        self.inner = httpx.AsyncHTTPTransport()
+        self.happens: Callable[[], Awaitable[None]] | None = happens
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self.inner.handle_async_request(request)
+        if request.url.path == "/session-store/sessions" and (happens := self.happens):
+            self.happens = None
+            await happens()
+        return response
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+async def test_a_session_that_is_begun_anew_while_summaries_are_made_is_read_from_its_beginning(
+    make_store: MakeStore,
+) -> None:
+    other = make_store()
+    await other.append(SESSION, [{"type": "custom-title", "customTitle": "long" * 100}])
+
+    async def begin_anew() -> None:
+        await other.delete(SESSION)
+        await other.append(SESSION, [{"type": "custom-title", "customTitle": "short"}])
+
+    async def nothing() -> None:
+        pass
+
+    transport = Between(nothing)
+    async with httpx.AsyncClient(transport=transport) as client:
+        store = make_store(client)
+        await store.list_session_summaries("project")
+        transport.happens = begin_anew
+        (summary,) = await store.list_session_summaries("project")
+        assert summary["data"]["custom_title"] == "short"
 
 
 async def test_an_adopted_session_is_the_hosts(make_store: MakeStore) -> None:

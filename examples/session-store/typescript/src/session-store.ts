@@ -189,7 +189,8 @@ export class AgentHostSessionStore implements SessionStore {
   }
 
   async #catchUp(key: SessionKey, transcript: Transcript): Promise<void> {
-    let data = await this.#read(key, transcript.length);
+    let { offset, data } = await this.#readOn(key, transcript.length);
+    if (offset < transcript.length) transcript.forget();
     let entries: SessionStoreEntry[];
     try {
       entries = parsed(data);
@@ -239,16 +240,16 @@ export class AgentHostSessionStore implements SessionStore {
     const key: SessionKey = { projectKey, sessionId: session.sessionId };
     const name = nameOf(key);
     const found = this.#folded.get(name);
-    const known = found?.createdAt === session.createdAt ? found : undefined;
-    const length = known?.length ?? 0;
-    const data = await this.#read(key, length);
+    const seen = found?.createdAt === session.createdAt ? found : undefined;
+    const { offset, data } = await this.#readOn(key, seen?.length ?? 0);
+    const known = offset === 0 ? undefined : seen;
     if (data === null) {
       this.#folded.delete(name);
       return undefined;
     }
     // The time of the list is that of all that was there then, which was read after.
     const summary = foldSessionSummary(known?.summary, key, parsed(data), { mtime: session.modifiedAt });
-    this.#folded.set(name, { createdAt: session.createdAt, length: length + data.length, summary });
+    this.#folded.set(name, { createdAt: session.createdAt, length: offset + data.length, summary });
     return summary;
   }
 
@@ -304,6 +305,16 @@ export class AgentHostSessionStore implements SessionStore {
     } catch (error) {
       if (isRefused(error, "SESSION_NOT_FOUND", "TRANSCRIPT_NOT_FOUND")) return null;
       throw error;
+    }
+  }
+
+  /** What is there from `offset` on, and where that begins: at 0 if the transcript ends before, since it was deleted and begun anew. */
+  async #readOn(key: SessionKey, offset: number): Promise<{ offset: number; data: Uint8Array | null }> {
+    try {
+      return { offset, data: await this.#read(key, offset) };
+    } catch (error) {
+      if (!isRefused(error, "OFFSET_MISMATCH")) throw error;
+      return { offset: 0, data: await this.#read(key, 0) };
     }
   }
 

@@ -73,6 +73,29 @@ test("an append whose answer was lost is not repeated", async () => {
   assert.equal(await store.load(SESSION), null);
 });
 
+test("a session that is begun anew while summaries are made is read from its beginning", async () => {
+  const program = programs();
+  const other = program();
+  const titled = (customTitle: string): SessionStoreEntry[] => [entry({ type: "custom-title", customTitle })];
+  let happens = async (): Promise<void> => undefined;
+  const between: typeof fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    if (String(input).includes("/session-store/sessions")) {
+      await happens();
+    }
+    return response;
+  };
+  const store = program({ fetch: between });
+  await other.append(SESSION, titled("long".repeat(100)));
+  await store.listSessionSummaries("project");
+  happens = async () => {
+    await other.delete(SESSION);
+    await other.append(SESSION, titled("short"));
+  };
+  const [summary] = await store.listSessionSummaries("project");
+  assert.equal(summary?.data["customTitle"], "short");
+});
+
 test("large batches go in parts", async () => {
   const store = programs()();
   // The last is a line that is longer than a part by itself.

@@ -6,7 +6,8 @@ mod operator;
 mod persistence;
 pub mod registry;
 
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use agent_host_wasm::{Engine, EngineOptions, Source};
@@ -50,16 +51,31 @@ pub fn export(name: &str, file: &Path) -> anyhow::Result<()> {
 
 /// Writes a component into a file, which has all of it or is as it was: a host may be watching it.
 pub fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let failed = || format!("failed to write {}", file.display());
+    replace(file, bytes).with_context(|| format!("failed to write {}", file.display()))
+}
+
+fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A link stays one, and leads to what is new.
+    let target = match file.canonicalize() {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => file.to_owned(),
+        Err(error) => return Err(error),
+    };
+    let permissions = match target.metadata() {
+        Ok(metadata) if metadata.is_file() => Some(metadata.permissions()),
+        // A device or a pipe, which is there for whoever reads it.
+        Ok(_) => return std::fs::write(target, bytes),
+        Err(_) => None,
+    };
     // Where there is no directory in the path, it is the working directory.
-    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // It is no secret. What the process creates others may read, or not, as everywhere.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut new = builder.tempfile_in(directory).with_context(failed)?;
-    io::Write::write_all(&mut new, bytes).with_context(failed)?;
-    new.persist(file).with_context(failed)?;
+    let directory = target.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // It is no secret: others may read it as they may whatever the process creates.
+    let mut new = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o666)).tempfile_in(directory)?;
+    if let Some(permissions) = permissions {
+        new.as_file().set_permissions(permissions)?;
+    }
+    new.write_all(bytes)?;
+    new.persist(&target)?;
     Ok(())
 }
 
@@ -75,4 +91,30 @@ pub async fn inspect(file: &Path, wants_json: bool) -> anyhow::Result<()> {
     }
     anyhow::ensure!(inspection.can_run, "this host cannot run {}", file.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_keeps_what_was_there_besides_its_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("a.wasm"), directory.path().join("link.wasm"));
+        write(&file, b"one").unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+        symlink("a.wasm", &link).unwrap();
+        write(&link, b"two").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"two");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        write(Path::new("/dev/null"), b"three").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        let error = write(directory.path(), b"four").unwrap_err();
+        assert!(format!("{error:#}").starts_with("failed to write"), "{error:#}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
 }

@@ -55,7 +55,11 @@ pub async fn named(registry: &Registry, name: &str) -> anyhow::Result<(Source, O
         return Ok((pulled(registry, &name.parse()?).await?, Origin::Registry(name.to_owned())));
     }
     let path = Path::new(name);
-    ensure!(path.is_file(), "there is no component {name}: it is a file, or one of {}", builtin_names());
+    ensure!(
+        path.is_file(),
+        "there is no component {name}: it is a file, one of a registry (oci://HOST/REPOSITORY@sha256:DIGEST), or one of {}",
+        builtin_names()
+    );
     Ok((Source::File(path.to_owned()), Origin::File(path.to_owned())))
 }
 

@@ -101,7 +101,7 @@ const C_ADAPTER: Template = Template {
 
 const PYTHON_ADAPTER: Template = Template {
     files: files![;
-        "examples/adapters/python" => "": ".gitignore", "README.md", "build.sh", "check.sh", "pyproject.toml", "requirements-check.txt", "requirements.txt", "src/adapter.py", "src/agent_host/__init__.py", "src/agent_host/arguments.py", "src/agent_host/errors.py", "src/agent_host/log.py", "src/agent_host/sql.py", "src/store/__init__.py", "src/store/chunks.py", "src/store/fence.py", "src/store/files.py", "src/store/leases.py", "src/store/profiles.py", "src/store/schema.py", "src/store/sessions.py", "src/store/streams.py", "src/store/words.py", "tests/conftest.py", "tests/host_in_python.py", "tests/test_arguments.py", "tests/test_chunks.py", "tests/test_errors.py", "tests/test_sql.py", "tests/test_store.py", "wit/world.wit";
+        "examples/adapters/python" => "": ".gitignore", "README.md", "build.sh", "check.sh", "pyproject.toml", "requirements-check.txt", "requirements.txt", "src/adapter.py", "src/agent_host/__init__.py", "src/agent_host/arguments.py", "src/agent_host/errors.py", "src/agent_host/log.py", "src/agent_host/sql.py", "src/store/__init__.py", "src/store/chunks.py", "src/store/fence.py", "src/store/files.py", "src/store/leases.py", "src/store/profiles.py", "src/store/schema.py", "src/store/sessions.py", "src/store/streams.py", "src/store/words.py", "tests/conftest.py", "tests/host_in_python.py", "tests/test_arguments.py", "tests/test_chunks.py", "tests/test_errors.py", "tests/test_log.py", "tests/test_sql.py", "tests/test_store.py", "wit/world.wit";
     ],
     placeholders: &[("sessions-python", "NAME")],
     build: "./build.sh",
@@ -134,7 +134,7 @@ const C_HOOK: Template = Template {
 
 const PYTHON_HOOK: Template = Template {
     files: files![;
-        "examples/hooks/python" => "": ".gitignore", "README.md", "build.sh", "check.sh", "pyproject.toml", "requirements-check.txt", "requirements.txt", "src/agent_host/__init__.py", "src/agent_host/config.py", "src/agent_host/control.py", "src/agent_host/errors.py", "src/agent_host/export.py", "src/agent_host/hook.py", "src/agent_host/log.py", "src/agent_host/values.py", "src/hook.py", "tests/conftest.py", "tests/test_control.py", "tests/test_export.py", "tests/test_hook.py", "wit/world.wit";
+        "examples/hooks/python" => "": ".gitignore", "README.md", "build.sh", "check.sh", "pyproject.toml", "requirements-check.txt", "requirements.txt", "src/agent_host/__init__.py", "src/agent_host/config.py", "src/agent_host/control.py", "src/agent_host/errors.py", "src/agent_host/export.py", "src/agent_host/hook.py", "src/agent_host/log.py", "src/agent_host/values.py", "src/hook.py", "tests/conftest.py", "tests/test_control.py", "tests/test_export.py", "tests/test_hook.py", "tests/test_log.py", "wit/world.wit";
     ],
     placeholders: &[("blocklist-python", "NAME")],
     component: "build/hook.wasm",

@@ -74,8 +74,8 @@ pub enum Error {
     /// The session has no such transcript.
     #[error("session {0:?} has no such transcript")]
     TranscriptNotFound(SessionId),
-    /// An append that does not continue the transcript.
-    #[error("the transcript has {0} bytes, and does not continue at the given offset with these")]
+    /// An append that does not continue the transcript, or a read behind its end.
+    #[error("the transcript has {0} bytes: it ends before the offset, or has other bytes there")]
     OffsetMismatch(u64),
     /// Too many messages wait for their turn.
     #[error("{0} messages wait for their turn already; try again when one has ended")]

@@ -40,7 +40,7 @@ use crate::ports::hooks::Hooks;
 use crate::ports::sandbox::Provider;
 use crate::ports::store::{self, Store};
 use crate::profile::{Profile, ProfileSummary};
-use crate::record::{Options, RecordChanges};
+use crate::record::{Options, RecordChanges, SessionRecord};
 use crate::state::View;
 use crate::task::{self, Command, Context, Handle, Reply};
 
@@ -217,14 +217,20 @@ impl Manager {
     /// # Errors
     /// If there is no such session, or the store fails; then the session is still there.
     pub async fn delete(&self, id: &SessionId) -> Result<(), Error> {
+        self.delete_if(id, |_| Ok(())).await
+    }
+
+    /// [Deletes](Self::delete) a session, if `check` has nothing against its record as it is when nobody else can change it any more.
+    async fn delete_if(&self, id: &SessionId, check: fn(&SessionRecord) -> Result<(), Error>) -> Result<(), Error> {
         self.check_open()?;
         for _ in 0..TRIES {
             let _guard = SlotGuard { sessions: &self.sessions, id };
             let slot = Arc::clone(&self.sessions.entry(id.clone()).or_default());
             // Nobody can load the session as long as this holds its place.
-            match slot.get_or_try_init(|| async { Err(self.delete_stored(id).await) }).await {
+            match slot.get_or_try_init(|| async { Err(self.delete_stored(id, check).await) }).await {
                 Err(result) => return result,
                 Ok(handle) => {
+                    check(&handle.listed().record)?;
                     if let Some(result) = self.ask_to_leave(id, handle, |reply| Command::Delete { reply }).await {
                         return result;
                     }
@@ -234,16 +240,17 @@ impl Manager {
         Err(Error::Busy(id.clone()))
     }
 
-    async fn delete_stored(&self, id: &SessionId) -> Result<(), Error> {
-        let store = &self.context.store;
+    async fn delete_stored(&self, id: &SessionId, check: fn(&SessionRecord) -> Result<(), Error>) -> Result<(), Error> {
         self.acquire(id).await?;
-        let deleted = match store.load_session(id).await? {
-            Some(snapshot) => store.delete_session(snapshot.epoch.next(), id).await,
-            None => return Err(Error::SessionNotFound(id.clone())),
+        let store = &self.context.store;
+        let deleted = async {
+            let snapshot = store.load_session(id).await?.ok_or_else(|| Error::SessionNotFound(id.clone()))?;
+            check(&snapshot.record)?;
+            Ok(store.delete_session(snapshot.epoch.next(), id).await?)
         };
-        if let Err(error) = deleted {
+        if let Err(error) = deleted.await {
             leases::release(&self.context, id).await;
-            return Err(error.into());
+            return Err(error);
         }
         self.context.provider.discard(id);
         drop(self.context.changes.send(ListChange::Deleted(id.clone())));

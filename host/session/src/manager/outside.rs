@@ -220,14 +220,8 @@ impl Manager {
     /// # Errors
     /// If the host has adopted the session, or the store fails.
     pub async fn delete_outside(&self, origin: &Origin) -> Result<(), Error> {
-        self.check_open()?;
-        let id = id_of(origin)?;
-        match self.context.store.load_session(&id).await? {
-            Some(snapshot) if snapshot.record.runs_outside() => {}
-            Some(_) => return Err(Error::Adopted(id)),
-            None => return Ok(()),
-        }
-        match self.delete(&id).await {
+        let runs_outside = |record: &SessionRecord| if record.runs_outside() { Ok(()) } else { Err(Error::Adopted(record.id.clone())) };
+        match self.delete_if(&id_of(origin)?, runs_outside).await {
             // What is to be gone is gone.
             Err(Error::SessionNotFound(_)) => Ok(()),
             deleted => deleted,

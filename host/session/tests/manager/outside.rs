@@ -245,6 +245,27 @@ async fn a_session_stays_this_hosts_however_long_it_takes_to_adopt_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_adopted_while_it_is_to_be_deleted_stays() {
+    for name in ["alone", "among others"] {
+        let world = World::new(if name == "alone" { settings() } else { shared(name) }).await;
+        let id = host_id("s");
+        append(&world.manager, 0, "outside").await.unwrap();
+        world.store.slow_reads(Duration::from_secs(1));
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            world.manager.delete_outside(&origin("s")).await
+        };
+        let (adopted, deleted) = tokio::join!(world.manager.adopt(&id), later);
+        adopted.unwrap();
+        assert!(matches!(deleted, Err(Error::Adopted(_))), "{name}: {deleted:?}");
+        assert_eq!(texts(&world.manager.get(&id).await.unwrap()), ["agent: outside"], "{name}");
+        world.manager.send_message(&id, None, Content::Text("inside".into())).await.unwrap();
+        let deleted = world.manager.delete_outside(&origin("s")).await;
+        assert!(matches!(deleted, Err(Error::Adopted(_))), "{name}, loaded: {deleted:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn hosts_that_share_a_store_take_appends_alike_until_one_adopts_the_session() {
     let one = World::new(shared("one")).await;
     let two = World::over(Arc::clone(&one.store), shared("two"));

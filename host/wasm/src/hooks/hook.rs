@@ -23,7 +23,7 @@ use crate::component::Component;
 use crate::engine::Engine;
 use crate::grants::Denials;
 use crate::instance::Factory;
-use crate::pool::Pool;
+use crate::pool::{Pool, Use};
 use crate::stats::{Counts, Stats};
 
 /// The function that is called with events.
@@ -128,7 +128,7 @@ impl Hook {
         let mut first = Some((first, room));
         let events = first
             .take_if(|_| !info.events.is_empty())
-            .map(|(instance, room)| Pool::new(Arc::clone(&factory), instance, true, options.limits.call_timeout, room));
+            .map(|(instance, room)| Pool::new(Arc::clone(&factory), instance, Use::InTurn, options.limits.call_timeout, room));
         let decisions = if takes == wit::Decisions::empty() {
             None
         } else {
@@ -143,7 +143,7 @@ impl Hook {
                     (Pool::first(&factory).await.map_err(StartError::Open)?.0, room)
                 }
             };
-            Some(Pool::new(Arc::clone(&factory), instance, false, options.decision_timeout, room))
+            Some(Pool::new(Arc::clone(&factory), instance, Use::Alike, options.decision_timeout, room))
         };
         let Info { name: called, version, events: wanted, .. } = &info;
         tracing::info!(hook = %name, component = component_name, called, version, events = ?wanted, decisions = ?takes, "event hook opened");

@@ -24,7 +24,7 @@ use crate::engine::Engine;
 use crate::grants::{Denials, Grants};
 use crate::instance::Factory;
 use crate::limits::Limits;
-use crate::pool::{Call, Pool};
+use crate::pool::{Call, Pool, Use};
 use crate::state::State;
 use crate::stats::{Counts, Stats};
 
@@ -175,7 +175,11 @@ impl Persistence {
         if info.concurrency == Concurrency::Pooled && options.instances > 1 {
             room.merge(engine.reserve(options.instances - 1).ok_or_else(|| no_room(options.instances))?);
         }
-        let pool = Pool::new(factory, first, info.concurrency == Concurrency::Single, options.wait_timeout, room);
+        let usage = match info.concurrency {
+            Concurrency::Single => Use::Stateful,
+            Concurrency::Pooled => Use::Alike,
+        };
+        let pool = Pool::new(factory, first, usage, options.wait_timeout, room);
         let persistence = Self { pool, info, wit_version, stats: Stats::default() };
         persistence.health().await.map_err(|reason| StartError::Unhealthy { component: name.clone(), reason })?;
         let Info { name: adapter, version, concurrency } = &persistence.info;

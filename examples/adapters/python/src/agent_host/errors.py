@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def passable(text: str) -> str:
+    """The text with `?` for halves of surrogate pairs, which JSON can have and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 class AdapterError(Exception):
     """Why an operation failed: one subclass for each case of the contract's variant."""
 
@@ -36,7 +41,7 @@ class _InWords(AdapterError):
     ]
 
     def to_wit(self, what: str) -> wit.Error:
-        return self.case(f"failed to {what}: {self}")
+        return self.case(passable(f"failed to {what}: {self}"))
 
 
 class NotFound(_InWords):

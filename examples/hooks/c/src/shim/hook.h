@@ -10,6 +10,7 @@
 #include "failure.h"
 #include "json.h"
 #include "log.h"
+#include "memory.h"
 #include "session.h"
 #include "text.h"
 

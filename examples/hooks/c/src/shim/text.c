@@ -63,12 +63,16 @@ static size_t write_format(uint8_t *out, const char *format, va_list strings)
     size_t length = 0;
     for (const char *rest = format; *rest != '\0';) {
         bool is_string = strncmp(rest, "%s", 2) == 0;
+        bool is_percent = strncmp(rest, "%%", 2) == 0;
+        // Whatever else printf knows would take its argument for a string's address.
+        if (*rest == '%' && !is_string && !is_percent)
+            abort();
         const char *piece = is_string ? va_arg(strings, const char *) : rest;
         size_t size = is_string ? strlen(piece) : 1;
         if (out != NULL)
             memcpy(out + length, piece, size);
         length += size;
-        rest += is_string ? 2 : 1;
+        rest += is_string || is_percent ? 2 : 1;
     }
     return length;
 }

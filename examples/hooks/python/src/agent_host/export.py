@@ -84,6 +84,8 @@ def _info(hook: type[Hook]) -> wit.HookInfo:
     """What the hook says of itself. It wants what it overrides."""
     if (hook.on_events is not Hook.on_events) != bool(hook.events):
         raise Invalid("`events` and `on_events` go together: the names, and what is done")
+    if isinstance(hook.events, str):
+        raise Invalid(f"`events` is a list or a tuple of names, and not the text {hook.events!r}")
     decisions = wit.Decisions(0)
     if hook.before_session is not Hook.before_session:
         decisions |= wit.Decisions.BEFORE_SESSION

@@ -6,13 +6,15 @@ import logging
 
 from wit_world.imports import logging as host
 
+from agent_host.values import passable
+
 
 class HostHandler(logging.Handler):
     """Writes records to the host's log, which adds the time and the name of the component."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            host.log(_level(record.levelno), record.name, self.format(record))
+            host.log(_level(record.levelno), passable(record.name), passable(self.format(record)))
         except Exception:
             self.handleError(record)
 

@@ -37,7 +37,7 @@ export function defineHook(open: (config: Config) => Hook): EventHook {
         return info;
       },
       onEvents(events) {
-        hook().onEvents?.(events.map((event) => ({ ...event, data: fromJson(event.data) })));
+        atOnce(hook().onEvents?.(events.map((event) => ({ ...event, data: fromJson(event.data) }))));
       },
       beforeSession(draft) {
         const mine = hook();
@@ -77,8 +77,17 @@ function toInfo(hook: Hook): ReturnType<EventHook["open"]> {
   };
 }
 
+/** What a function gave, which must not be a promise: nothing would go on with what comes behind the first `await`. */
+function atOnce<Result>(result: Result): Result {
+  if (result instanceof Promise) {
+    throw new TypeError("a function of a hook cannot be `async`: what it calls answers at once");
+  }
+  return result;
+}
+
 /** The verdict as the host takes it. One that is none would be a trap. */
 function toVerdict(verdict: Verdict): ReturnType<EventHook["beforeSession"]> {
+  atOnce(verdict);
   switch (verdict.tag) {
     case "allow":
       return { tag: "allow" };

@@ -46,12 +46,12 @@ export function toHookError(thrown: unknown): HookError {
   if (thrown instanceof HookError) {
     return thrown;
   }
-  return other(thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : describe(thrown), { cause: thrown });
+  return other(describe(thrown), { cause: thrown });
 }
 
 function describe(thrown: unknown): string {
   try {
-    return `${String(thrown)} was thrown`;
+    return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : `${String(thrown)} was thrown`;
   } catch {
     return "something was thrown that cannot be written as text";
   }
