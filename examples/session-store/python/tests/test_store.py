@@ -197,11 +197,14 @@ async def test_a_session_that_is_begun_anew_while_summaries_are_made_is_read_fro
     make_store: MakeStore,
 ) -> None:
     other = make_store()
-    await other.append(SESSION, [{"type": "custom-title", "customTitle": "long" * 100}])
+    titles: list[list[Any]] = [
+        [{"type": "custom-title", "customTitle": title}] for title in ("long" * 100, "short")
+    ]
+    await other.append(SESSION, titles[0])
 
     async def begin_anew() -> None:
         await other.delete(SESSION)
-        await other.append(SESSION, [{"type": "custom-title", "customTitle": "short"}])
+        await other.append(SESSION, titles[1])
 
     async def nothing() -> None:
         pass

@@ -96,7 +96,7 @@ impl Hook for Obedient {
             match order(&event.data) {
                 "trap" => trap(),
                 "error" => return Err(Error::unavailable("as told")),
-                "hoard" => std::mem::forget(vec![1_u8; 40 * 1024 * 1024]),
+                "hoard" => std::mem::forget(std::hint::black_box(vec![1_u8; 40 * 1024 * 1024])),
                 _ => control::emit(&event.session, &format!("seen:{}:{}:{}", event.name, event.epoch, event.seq), &event.data)?,
             }
         }
