@@ -3,10 +3,14 @@
 set -eu
 cd "$(dirname "$0")"
 
+if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "build.sh needs Python 3.11 or later; python3 is $(python3 --version)" >&2
+    exit 1
+fi
 venv=build/venv
 if ! cmp -s requirements.txt "$venv/requirements.txt"; then
     python3 -m venv --clear "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement requirements.txt
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --requirement requirements.txt
     cp requirements.txt "$venv/requirements.txt"
 fi
 componentize="$venv/bin/componentize-py --quiet --wit-path wit --world example:hook/component"
