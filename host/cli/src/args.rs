@@ -1,9 +1,10 @@
 //! The command line. Serving is what the program does when no command is named.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::setting::{SectionInfo, Setting, sections};
 use crate::project::Language;
@@ -28,6 +29,29 @@ pub struct Arguments {
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Arguments {
+    /// Reads the command line. Where it cannot be read, or help is asked for, the process ends with what is to be said.
+    pub fn read() -> Self {
+        Self::read_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn read_from<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&command_line().try_get_matches_from(arguments)?)
+    }
+}
+
+/// The commands, which show none of the settings that each of them takes: what is its own would not be seen among hundreds of lines.
+fn command_line() -> Clap {
+    let command = Arguments::command();
+    let settings = command.get_arguments().filter(|argument| argument.is_global_set() && argument.get_id() != "config");
+    let hidden: Vec<Arg> = settings.map(|setting| setting.clone().hide(true)).collect();
+    command.mut_subcommands(|command| with_note(command.args(&hidden)))
+}
+
+fn with_note(command: Clap) -> Clap {
+    command.after_help("The settings of a host, which `agent-host --help` lists, can be given here, too.").mut_subcommands(with_note)
 }
 
 /// What the program can do besides serving.
@@ -87,7 +111,8 @@ pub enum Command {
         /// What the component is told when it is opened: all of it, if any is given; if none is, what the present one was told.
         #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
         set: Vec<(String, String)>,
-        /// What it may use, in JSON: {"databases": {"main": "sqlite:/PATH"}}; what the present one may use if not given.
+        /// What it may use, in JSON: {"databases": {"main": "sqlite:/PATH"}}; what the present one may use if not given, its database included. A relative path is relative to the
+        /// working directory.
         #[arg(long, value_name = "JSON")]
         grants: Option<String>,
         /// Copies everything to the component's store first.
@@ -204,7 +229,8 @@ pub enum HookCommand {
         /// What the component is told when it is opened: all of it, if any is given; if none is, what the present one was told.
         #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
         set: Vec<(String, String)>,
-        /// All that it may use, in JSON: {"dirs": [{"host": "/PATH", "guest": "/audit", "write": true}]}; what the present one may use if not given. Relative paths are relative to the host's working directory.
+        /// All that it may use, in JSON: {"dirs": [{"host": "/PATH", "guest": "/audit", "write": true}]}; what the present one may use if not given. A relative path is relative to the working
+        /// directory.
         #[arg(long, value_name = "JSON")]
         grants: Option<String>,
         /// With which event a hook begins that was not there before.
@@ -435,17 +461,15 @@ fn argument(section: &SectionInfo, setting: &Setting) -> Arg {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(arguments: &[&str]) -> Arguments {
-        Arguments::try_parse_from([&["agent-host"], arguments].concat()).unwrap()
+        Arguments::read_from([&["agent-host"], arguments].concat()).unwrap()
     }
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+        command_line().debug_assert();
     }
 
     #[test]
@@ -467,16 +491,26 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_shown_once_and_taken_everywhere() {
+        let help = |command: &str| Arguments::read_from(["agent-host", "adapter", command, "--help"]).unwrap_err().to_string();
+        let said = help("test");
+        assert!(said.contains("--sequences") && said.contains("--config") && said.contains("which `agent-host --help` lists"), "{said}");
+        assert!(!said.contains("--session.idle-timeout"), "{said}");
+        let nested = ["adapter", "test", "a.wasm", "--persistence.limits.memory=64 MiB"];
+        assert_eq!(parse(&nested).settings.0, BTreeMap::from([("persistence.limits.memory".to_owned(), "64 MiB".to_owned())]));
+    }
+
+    #[test]
     fn an_unknown_flag_or_command_is_refused() {
         for argument in ["--session.idle-timout=1m", "serv"] {
-            let error = Arguments::try_parse_from(["agent-host", argument]).unwrap_err();
+            let error = Arguments::read_from(["agent-host", argument]).unwrap_err();
             assert!(error.to_string().contains(argument.trim_end_matches("=1m")), "{error}");
         }
     }
 
     #[test]
     fn help_names_every_setting() {
-        let help = Arguments::command().render_long_help().to_string();
+        let help = command_line().render_long_help().to_string();
         for setting in sections().into_iter().flat_map(|section| section.settings) {
             assert!(help.contains(&setting.flag()), "{} is missing", setting.flag());
             assert!(help.contains(&setting.variable()), "{} is missing", setting.variable());

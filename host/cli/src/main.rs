@@ -27,7 +27,6 @@ use agent_host_session::id::{ProfileId, SessionId};
 use agent_host_session::manager::Create;
 use agent_host_session::record::Options;
 use anyhow::Context as _;
-use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
@@ -42,7 +41,7 @@ use crate::sandboxes::Sandboxes;
 use crate::telemetry::Telemetry;
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    match run(Arguments::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {

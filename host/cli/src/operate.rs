@@ -40,10 +40,29 @@ impl Given<'_> {
             query.push(("config", serde_json::to_string(&config)?));
         }
         if let Some(grants) = self.grants {
-            let grants: Value = serde_json::from_str(grants).context("--grants is not JSON")?;
+            let mut grants: Value = serde_json::from_str(grants).context("--grants is not JSON")?;
+            from_here(&mut grants, &std::env::current_dir().context("failed to find the working directory")?);
             query.push(("grants", grants.to_string()));
         }
         Ok(query)
+    }
+}
+
+/// Makes relative paths in grants those of whoever asks: the host has another working directory.
+fn from_here(grants: &mut Value, working_dir: &Path) {
+    let absolute = |path: &str| working_dir.join(path).to_string_lossy().into_owned();
+    let databases = grants.get_mut("databases").and_then(Value::as_object_mut);
+    for database in databases.into_iter().flat_map(|databases| databases.values_mut()) {
+        if let Some(path) = database.as_str().and_then(|text| text.strip_prefix("sqlite:")) {
+            *database = format!("sqlite:{}", absolute(path)).into();
+        }
+    }
+    for directory in grants.get_mut("dirs").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(host) = directory.get_mut("host")
+            && let Some(path) = host.as_str()
+        {
+            *host = absolute(path).into();
+        }
     }
 }
 
@@ -68,8 +87,8 @@ impl Host {
         let request = match component {
             Some(name) if crate::components::builtin(name).is_some() => request.json(&json!({"builtin": name})),
             Some(reference) if Reference::is_meant_by(reference) => request.json(&json!({"reference": reference})),
-            Some(file) => send_file(request, Path::new(file))
-                .with_context(|| format!("components that ship with the host: {}", crate::components::builtin_names()))?,
+            Some(file) if !Path::new(file).exists() => bail!(crate::components::no_component(file)),
+            Some(file) => send_file(request, Path::new(file))?,
             None => request.json(&json!({"configured": true})),
         };
         self.send(request).await
@@ -234,5 +253,24 @@ mod tests {
                         events that were too many for the hook log: 6\n\
                         being prepared: compile\n";
         assert_eq!(describe(&json!({"persistence": persistence, "hooks": [hook]})), expected);
+    }
+
+    #[test]
+    fn relative_paths_in_grants_are_those_of_whoever_asks() {
+        let mut grants = json!({
+            "databases": {"a": "sqlite:a.db", "b": "sqlite:/b.db", "c": "postgres://d@e/f", "g": {"url": "postgres://d@e/f"}},
+            "dirs": [{"host": "in/here", "guest": "/x"}, {"host": "/there", "guest": "/y"}],
+        });
+        from_here(&mut grants, Path::new("/work"));
+        let wanted = json!({
+            "databases": {"a": "sqlite:/work/a.db", "b": "sqlite:/b.db", "c": "postgres://d@e/f", "g": {"url": "postgres://d@e/f"}},
+            "dirs": [{"host": "/work/in/here", "guest": "/x"}, {"host": "/there", "guest": "/y"}],
+        });
+        assert_eq!(grants, wanted);
+        for nothing in [json!({}), json!({"databases": []}), json!([]), json!({"dirs": {"host": "a"}})] {
+            let mut grants = nothing.clone();
+            from_here(&mut grants, Path::new("/work"));
+            assert_eq!(grants, nothing);
+        }
     }
 }

@@ -12,6 +12,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::cache::{Cache, Sha256Digest};
 use crate::component::{Component, LoadError, Source};
+use crate::inspect;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::net::{Resolver, SystemResolver};
@@ -163,6 +164,8 @@ impl Engine {
         let compiled = match cached {
             Some(compiled) => compiled,
             None => {
+                inspect::check_format(bytes)
+                    .map_err(|problem| LoadError::Compile { component: name.to_owned(), reason: problem.to_string() })?;
                 let failed = |error: wasmtime::Error| LoadError::Compile { component: name.to_owned(), reason: one_line(&error) };
                 let compiled = wasmtime::component::Component::from_binary(&self.0.wasmtime, bytes).map_err(failed)?;
                 if let Some(cache) = &self.0.cache

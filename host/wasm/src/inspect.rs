@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub(crate) use format::check as check_format;
 pub use interface::{Interface, Need, World};
 
 use crate::bindings::hook::Hook;

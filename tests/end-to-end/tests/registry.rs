@@ -118,7 +118,7 @@ async fn what_is_no_component_or_not_there_is_refused_in_words_that_help() {
         (format!("{place}:latest"), "it has no digest, and a tag may mean something else tomorrow"),
         (absent, "failed to pull"),
         (elsewhere, "failed to pull"),
-        (registry.push("acme/no-component", &Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).await, "failed to compile"),
+        (registry.push("acme/no-component", &Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).await, "it is not WebAssembly"),
     ] {
         let (swapped, said) = swap(&host, &reference);
         assert!(!swapped && said.contains(complaint), "{reference}: {said}");

@@ -1,7 +1,7 @@
 //! Measures the host with an agent that takes no time, and prints a table.
 //!
 //! ```text
-//! cargo build --release -p agent-host -p agent-host-load -p fake-modal --bins && cargo run --release -p agent-host-load
+//! cargo build --release -p agent-host -p agent-host-load -p fake-modal --bins && target/release/agent-host-load
 //! ```
 //!
 //! Everything runs in one go on loopback, so that the figures of one table can be compared with each other; those of two runs cannot.

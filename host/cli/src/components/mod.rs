@@ -34,6 +34,14 @@ pub fn builtin_names() -> String {
     BUILTIN.map(|(name, _)| name).join(", ")
 }
 
+/// What is said of something that is named as a component and is not there.
+pub fn no_component(name: &str) -> String {
+    format!(
+        "there is no component {name}: it is a file, one of a registry (oci://HOST/REPOSITORY@sha256:DIGEST), or one of {}",
+        builtin_names()
+    )
+}
+
 fn as_json(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_else(|error| {
         // Only a map with keys that are not text could fail here, and there is none.

@@ -8,7 +8,7 @@ use agent_host_wasm::component::MAX_COMPONENT_BYTES;
 use agent_host_wasm::exchange::Origin;
 use anyhow::ensure;
 
-use super::{builtin, builtin_names};
+use super::{builtin, no_component};
 use crate::config::schema;
 
 /// The registries of the configuration; what is pulled from them is kept in `cache`.
@@ -55,11 +55,8 @@ pub async fn named(registry: &Registry, name: &str) -> anyhow::Result<(Source, O
         return Ok((pulled(registry, &name.parse()?).await?, Origin::Registry(name.to_owned())));
     }
     let path = Path::new(name);
-    ensure!(
-        path.is_file(),
-        "there is no component {name}: it is a file, one of a registry (oci://HOST/REPOSITORY@sha256:DIGEST), or one of {}",
-        builtin_names()
-    );
+    ensure!(path.exists(), no_component(name));
+    ensure!(!path.is_dir(), "{name} is a directory, and a component is a file");
     Ok((Source::File(path.to_owned()), Origin::File(path.to_owned())))
 }
 

@@ -66,7 +66,8 @@ pub fn create(kind: Kind, name: &str, language: Language, parent: &Path) -> anyh
     let component = template.component.replace("NAME", &name.replace('-', "_"));
     let next = match kind {
         Kind::Adapter => format!(
-            "cd {name}\n{build}\nagent-host adapter test {component} --grants '{{\"databases\": {{\"main\": \"sqlite:test.db\"}}}}'\n"
+            "cd {name}\n{build}\nagent-host adapter test {component} --grants '{{\"databases\": {{\"main\": \"sqlite:test.db\"}}}}'\n\
+             agent-host swap persistence {component} --migrate --grants '{{\"databases\": {{\"main\": \"sqlite:sessions.db\"}}}}'\n"
         ),
         Kind::Hook => format!(
             "cd {name}\n{build}\nagent-host component inspect {component}\nagent-host hook add {name} {component} --set tools=WebFetch\n"

@@ -13,7 +13,7 @@ const COMPONENT: u32 = 0x1_000d;
 const HEADER_BYTES: usize = 8;
 
 /// Checks that it is a component, as far as can be seen from outside, and all of it.
-pub(super) fn check(bytes: &[u8]) -> Result<(), Problem> {
+pub(crate) fn check(bytes: &[u8]) -> Result<(), Problem> {
     let Some(rest) = bytes.strip_prefix(MAGIC) else { return Err(Problem::NotWebAssembly) };
     let size = bytes.len();
     let Some(version) = rest.first_chunk().copied().map(u32::from_le_bytes) else {

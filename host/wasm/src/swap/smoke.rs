@@ -196,6 +196,6 @@ fn expect<T>(what: &'static str, result: Result<T, StoreError>, is_right: impl F
     match result {
         Err(error) if is_right(&error) => Ok(()),
         Err(error) => Err(Failed::Call { what, error }),
-        Ok(_) => Err(broken(what, "it was taken")),
+        Ok(_) => Err(broken(what, "it succeeded")),
     }
 }
