@@ -217,7 +217,10 @@ impl Store for MemoryStore {
     async fn read(&self, session: &SessionId, stream: &StreamName, offset: u64, max: u32) -> Result<Bytes, Error> {
         self.check_reads()?;
         let time = *self.read_time.lock();
-        tokio::time::sleep(time).await;
+        // Where orders of threads are tried, there is no clock to ask.
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
         let sessions = self.sessions.lock();
         let session = sessions.get(session).ok_or_else(|| Error::NotFound(session.to_string()))?;
         Ok(session.streams.get(stream).map_or_else(Bytes::new, |bytes| range(bytes, offset, max)))
