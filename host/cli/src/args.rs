@@ -1,12 +1,13 @@
 //! The command line. Serving is what the program does when no command is named.
 
-use std::collections::BTreeMap;
+mod settings;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-use crate::config::setting::{SectionInfo, Setting, sections};
+pub use self::settings::SettingFlags;
 use crate::project::Language;
 
 /// Runs coding agents in sandboxes for your applications, and stores everything through a WebAssembly component.
@@ -38,20 +39,8 @@ impl Arguments {
     }
 
     fn read_from<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
-        Self::from_arg_matches(&command_line().try_get_matches_from(arguments)?)
+        Self::from_arg_matches(&settings::shown_once(Self::command()).try_get_matches_from(arguments)?)
     }
-}
-
-/// The commands, which show none of the settings that each of them takes: what is its own would not be seen among hundreds of lines.
-fn command_line() -> Clap {
-    let command = Arguments::command();
-    let settings = command.get_arguments().filter(|argument| argument.is_global_set() && argument.get_id() != "config");
-    let hidden: Vec<Arg> = settings.map(|setting| setting.clone().hide(true)).collect();
-    command.mut_subcommands(|command| with_note(command.args(&hidden)))
-}
-
-fn with_note(command: Clap) -> Clap {
-    command.after_help("The settings of a host, which `agent-host --help` lists, can be given here, too.").mut_subcommands(with_note)
 }
 
 /// What the program can do besides serving.
@@ -404,64 +393,16 @@ pub enum ReferenceFormat {
     Toml,
 }
 
-/// The settings that were given as flags: the whole key and the text. The flags are those of the table of settings.
-#[derive(Clone, Debug, Default)]
-pub struct SettingFlags(pub BTreeMap<String, String>);
-
-impl Args for SettingFlags {
-    fn augment_args(command: Clap) -> Clap {
-        sections().iter().fold(command, |command, section| command.args(section.settings.iter().map(|setting| argument(section, setting))))
-    }
-
-    fn augment_args_for_update(command: Clap) -> Clap {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for SettingFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut flags = Self::default();
-        flags.update_from_arg_matches(matches)?;
-        Ok(flags)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for setting in sections().into_iter().flat_map(|section| section.settings) {
-            if let Some(text) = matches.get_one::<String>(&setting.key) {
-                self.0.insert(setting.key, text.clone());
-            }
-        }
-        Ok(())
-    }
-}
-
-fn argument(section: &SectionInfo, setting: &Setting) -> Arg {
-    // Markdown's quotes are for the README.
-    let plain = |text: &str| text.replace('`', "");
-    let default = setting.default.as_deref().unwrap_or("none");
-    let long = format!(
-        "{}\n\nType: {}\nDefault: {default} ({})\nEnvironment variable: {}",
-        plain(&setting.doc),
-        plain(&setting.type_name),
-        plain(setting.reason),
-        setting.variable()
-    );
-    let first_sentence = setting.doc.split(". ").next().unwrap_or_default().trim_end_matches('.');
-    let heading = if section.name.is_empty() { "Host".to_owned() } else { format!("Settings of [{}]", section.name) };
-    Arg::new(setting.key.clone())
-        .long(setting.flag().trim_start_matches('-').to_owned())
-        .value_name("VALUE")
-        .help(format!("{} [default: {default}]", plain(first_sentence)))
-        .long_help(long)
-        .help_heading(heading)
-        .global(true)
-        // A path, a text or an argument may begin with a hyphen.
-        .allow_hyphen_values(true)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::config::setting::sections;
+
+    fn command_line() -> clap::Command {
+        settings::shown_once(Arguments::command())
+    }
 
     fn parse(arguments: &[&str]) -> Arguments {
         Arguments::read_from([&["agent-host"], arguments].concat()).unwrap()

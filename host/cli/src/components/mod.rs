@@ -83,6 +83,7 @@ fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
         new.as_file().set_permissions(permissions)?;
     }
     new.write_all(bytes)?;
+    new.as_file().sync_all()?;
     new.persist(&target)?;
     Ok(())
 }
